@@ -19,7 +19,7 @@ import grpc
 from benchmarks.echo_server import SERVICE as ECHO_SERVICE
 from engagement import v1
 from engagement.uuid7 import uuid7
-from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
+from engagement_server.streams.upload_answers import MAX_UNACKED_CHUNKS
 
 ACCOUNT_ID = "benchmark"
 _UPLOAD_METHOD = "/engagement.v1.IngestService/UploadEvents"

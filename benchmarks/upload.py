@@ -33,7 +33,7 @@ from engagement_server.model import Batch, UploadState
 from engagement_server.operations import Commit, CommitChunk, FinishUpload, OpenUpload, Operation
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
-from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
+from engagement_server.streams.upload_answers import MAX_UNACKED_CHUNKS
 from engagement_server.validation import admit_partly, examine
 
 _SECTION = "Bulk upload"

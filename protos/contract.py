@@ -19,7 +19,7 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2, duration_pb2, timestamp_pb2
 from grpc_tools import protoc
-from plain_protos import plain
+from plain_protos import OPTIONS_PROTO, plain
 from protovalidate._gen.buf.validate import validate_pb
 from rule_changes import tightened
 
@@ -74,6 +74,8 @@ def generate_plain(root: Path) -> None:
     """Writes the contract without validation rules under `root`, and removes files that it has no more."""
     shutil.rmtree(root, ignore_errors=True)
     for source in sources():
+        if source == OPTIONS_PROTO:
+            continue
         (root / source).parent.mkdir(parents=True, exist_ok=True)
         (root / source).write_text(plain((PROTOS / source).read_text()))
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_RULES_IMPORT = re.compile(r'^import "buf/[^"]*";\n', re.MULTILINE)
+OPTIONS_PROTO = "engagement/v1/access.proto"
+"""Has nothing but options of methods."""
+_RULES_IMPORT = re.compile(rf'^import "(?:buf/[^"]*|{OPTIONS_PROTO})";\n', re.MULTILINE)
 _TOKEN = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|\w+|\s+|.', re.DOTALL)
 _CLOSING = {"[": "]", "{": "}"}
 _NOTICE = "// Generated from the contract by protos/contract.py: the same without validation rules.\n\n"
@@ -32,7 +34,7 @@ def plain(source: str) -> str:
         else:
             kept.append(tokens[position])
             position += 1
-    text = re.sub(r" +;", ";", "".join(kept))
+    text = re.sub(r" +;|(?<=\)) \{\s*\}", ";", "".join(kept))
     return _NOTICE + re.sub(r"\n{3,}", "\n\n", text)
 
 

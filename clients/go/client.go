@@ -3,8 +3,8 @@ package engagement
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -21,24 +21,20 @@ var ErrClosed = errors.New("engagement: the client is closed")
 // ClientOptions configures a client. The zero value connects in plain text, without a token.
 type ClientOptions struct {
 	// TLS encrypts the connection: an empty configuration trusts the system's roots, that of [TLSWithRoots] the
-	// certificates of a PEM text. Nil: plain text, including the token.
+	// certificates of a PEM text, and [TLSFromFiles] adds a certificate of the client. Nil: plain text.
 	TLS *tls.Config
-	// Token is sent with every call as "authorization: Bearer …". Empty: none.
+	// Token is sent with every call as "authorization: Bearer …". Empty: none, or those of TokenSource.
 	Token string
+	// TokenSource is asked for a token before a call or a stream, unless its last answer is good for 30 s more, and
+	// once more after TOKEN_EXPIRED.
+	TokenSource TokenSource
+	// AllowPlaintextToken lets a token leave this machine in plain text, for networks that encrypt by themselves.
+	AllowPlaintextToken bool
 	// Timeout is the deadline of a call whose context has none, including retries and waits, and bounds the
 	// time in which a stream must open. 0: 30 seconds.
 	Timeout time.Duration
 	// DialOptions are added to the client's own, for example for statistics, compression or interceptors.
 	DialOptions []grpc.DialOption
-}
-
-// TLSWithRoots returns a configuration that trusts only the certificates of a PEM text.
-func TLSWithRoots(pem []byte) (*tls.Config, error) {
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("engagement: no certificate in the PEM text")
-	}
-	return &tls.Config{RootCAs: roots}, nil
 }
 
 // Client talks to one server for one account, over one connection. It is safe for concurrent use.
@@ -61,6 +57,7 @@ type Client struct {
 	// Server reports the server's version and limits.
 	Server v1.ServerServiceClient
 
+	tokens     *tokens
 	timeout    time.Duration
 	connection *grpc.ClientConn
 	closed     context.Context
@@ -73,7 +70,11 @@ func NewClient(target, accountID string, options ClientOptions) (*Client, error)
 	if options.Timeout == 0 {
 		options.Timeout = defaultTimeout
 	}
-	connection, err := grpc.NewClient(target, dialOptions(options)...)
+	if err := checkToken(target, options); err != nil {
+		return nil, err
+	}
+	tokens := newTokens(options.Token, options.TokenSource)
+	connection, err := grpc.NewClient(target, dialOptions(options, accountID, tokens)...)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +86,25 @@ func NewClient(target, accountID string, options ClientOptions) (*Client, error)
 		Entities:   v1.NewEntityServiceClient(connection),
 		Privacy:    v1.NewPrivacyServiceClient(connection),
 		Server:     v1.NewServerServiceClient(connection),
+		tokens:     tokens,
 		timeout:    options.Timeout,
 		connection: connection,
 		closed:     closed,
 		markClosed: markClosed,
 	}, nil
+}
+
+func checkToken(target string, options ClientOptions) error {
+	switch {
+	case options.Token != "" && options.TokenSource != nil:
+		return errors.New("engagement: Token and TokenSource are both set; set one of them")
+	case options.Token == "" && options.TokenSource == nil:
+		return nil
+	case options.TLS != nil || options.AllowPlaintextToken || isThisMachine(target):
+		return nil
+	}
+	return fmt.Errorf("engagement: a token for %s would go over the network in plain text; set TLS, or "+
+		"AllowPlaintextToken if the network itself encrypts", target)
 }
 
 // Close closes the connection and ends all running calls; uploads and followers return [ErrClosed].

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,6 +18,8 @@ import (
 )
 
 const (
+	serverService           = "/engagement.v1.ServerService/"
+	shortestQuotaDelay      = 100 * time.Millisecond
 	defaultTimeout          = 30 * time.Second
 	maxReceivedMessageBytes = 16 << 20
 )
@@ -44,11 +47,12 @@ const serviceConfig = `{
 	]
 }`
 
-func dialOptions(options ClientOptions) []grpc.DialOption {
+func dialOptions(options ClientOptions, account string, tokens *tokens) []grpc.DialOption {
 	transport := insecure.NewCredentials()
 	if options.TLS != nil {
 		transport = credentials.NewTLS(options.TLS)
 	}
+	defaults := callDefaults{account: account, timeout: options.Timeout, tokens: tokens}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -62,57 +66,87 @@ func dialOptions(options ClientOptions) []grpc.DialOption {
 			},
 			MinConnectTimeout: 20 * time.Second,
 		}),
-		grpc.WithChainUnaryInterceptor(unaryCalls(options.Timeout)),
-		grpc.WithChainStreamInterceptor(streamCalls),
-	}
-	if options.Token != "" {
-		dial = append(dial, grpc.WithPerRPCCredentials(bearerToken(options.Token)))
+		grpc.WithChainUnaryInterceptor(defaults.call),
+		grpc.WithChainStreamInterceptor(defaults.open),
 	}
 	return append(dial, options.DialOptions...)
 }
 
-// bearerToken is sent with every call.
-type bearerToken string
-
-func (t bearerToken) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + string(t)}, nil
+// callDefaults is what every call has.
+type callDefaults struct {
+	account string
+	timeout time.Duration
+	tokens  *tokens
 }
 
-// RequireTransportSecurity allows plain text: a proxy on the same machine may encrypt.
-func (t bearerToken) RequireTransportSecurity() bool { return false }
+// describe adds the metadata of a call.
+func (d callDefaults) describe(ctx context.Context, method, token string) context.Context {
+	if !strings.HasPrefix(method, serverService) {
+		ctx = metadata.AppendToOutgoingContext(ctx, "engagement-account", d.account)
+	}
+	if token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	return ctx
+}
 
-// unaryCalls adds ids to events, and a deadline and typed errors to calls. The library retries below it, with the same
-// message.
-func unaryCalls(timeout time.Duration) grpc.UnaryClientInterceptor {
-	return func(
-		ctx context.Context, method string, request, response any,
-		connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
-	) error {
-		if _, has := ctx.Deadline(); !has {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, timeout)
-			defer cancel()
+// call adds ids to events, and account, token, deadline and typed errors to unary calls. It repeats a call after
+// TOKEN_EXPIRED, once, and as quotas ask; the library retries below it. The message is always the same.
+func (d callDefaults) call(
+	ctx context.Context, method string, request, response any,
+	connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+	}
+	message := identified(request)
+	for hasRenewed := false; ; {
+		token, err := d.tokens.current(ctx)
+		if err != nil {
+			return err
 		}
-		err := invoke(ctx, method, identified(request), response, connection, options...)
-		return typedError(ctx, explainText(err, request))
+		err = invoke(d.describe(ctx, method, token), method, message, response, connection, options...)
+		err = typedError(ctx, explainText(err, request))
+		if isExpired(err) {
+			d.tokens.discard(token)
+			if !hasRenewed && d.tokens.renewable() {
+				hasRenewed = true
+				continue
+			}
+		}
+		delay, waits := quotaDelay(err)
+		if deadline, _ := ctx.Deadline(); !waits || time.Now().Add(delay).After(deadline) {
+			return err
+		}
+		if err := sleep(ctx, delay); err != nil {
+			return err
+		}
 	}
 }
 
-// streamCalls adds typed errors to streams.
-func streamCalls(
+// open adds account, token and typed errors to streams.
+func (d callDefaults) open(
 	ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string,
 	open grpc.Streamer, options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	stream, err := open(ctx, description, connection, method, options...)
+	token, err := d.tokens.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := open(d.describe(ctx, method, token), description, connection, method, options...)
 	if err != nil {
 		return nil, typedError(ctx, err)
 	}
-	return typedStream{stream, ctx}, nil
+	return typedStream{stream, ctx, func() { d.tokens.discard(token) }}, nil
 }
 
 type typedStream struct {
 	grpc.ClientStream
 	ctx context.Context
+	// discardToken lets the next stream ask for another token.
+	discardToken func()
 }
 
 func (s typedStream) Header() (metadata.MD, error) {
@@ -126,7 +160,13 @@ func (s typedStream) SendMsg(message any) error {
 	return s.typed(explainText(s.ClientStream.SendMsg(message), message))
 }
 
-func (s typedStream) RecvMsg(message any) error { return s.typed(s.ClientStream.RecvMsg(message)) }
+func (s typedStream) RecvMsg(message any) error {
+	err := s.typed(s.ClientStream.RecvMsg(message))
+	if isExpired(err) || err == nil && saysExpired(message) {
+		s.discardToken()
+	}
+	return err
+}
 
 // typed leaves io.EOF, the end of a stream, as it is.
 func (s typedStream) typed(err error) error {

@@ -26,14 +26,16 @@ const (
 )
 
 type conversation struct {
-	Name             string
-	Rules            any
-	TLS              bool
-	Token            string
-	MaxOutageSeconds float64 `json:"max_outage_seconds"`
-	Call             map[string]json.RawMessage
-	Server           any
-	Expected         map[string]any
+	Name              string
+	Rules             any
+	TLS               bool
+	ClientCertificate bool `json:"client_certificate"`
+	Token             string
+	Tokens            []listedToken
+	MaxOutageSeconds  float64 `json:"max_outage_seconds"`
+	Call              map[string]json.RawMessage
+	Server            any
+	Expected          map[string]any
 }
 
 func (c conversation) maxOutage() time.Duration {
@@ -45,6 +47,7 @@ func (c conversation) maxOutage() time.Duration {
 
 // calls are how a user makes each kind of call, and what comes out of it as JSON.
 var calls = map[string]func(context.Context, *testing.T, *engagement.Client, conversation, json.RawMessage) map[string]any{
+	"server_info":   serverInfo,
 	"record_event":  recordEvent,
 	"record_events": recordEvents,
 	"list_events":   listEvents,
@@ -70,13 +73,18 @@ func TestConversations(t *testing.T) {
 
 func converse(t *testing.T, server testserver.Scripted, c conversation) {
 	ctx := limited(t, caseTimeout)
-	client := connectTo(t, server, c)
+	source := &listedTokens{answers: c.Tokens}
+	client := connectTo(t, server, c, source)
 	for kind, arguments := range c.Call {
 		call, known := calls[kind]
 		if !known {
 			t.Fatalf("the call %q is not known", kind)
 		}
-		actual := plain(t, call(ctx, t, client, c, arguments))
+		outcome := call(ctx, t, client, c, arguments)
+		if c.Tokens != nil {
+			outcome["token_asks"] = source.asks
+		}
+		actual := plain(t, outcome)
 		keepNamed(actual["result"], c.Expected["result"])
 		if !reflect.DeepEqual(actual, c.Expected) {
 			t.Errorf("got      %v\nexpected %v", actual, c.Expected)
@@ -93,9 +101,22 @@ func converse(t *testing.T, server testserver.Scripted, c conversation) {
 	}
 }
 
-func connectTo(t *testing.T, server testserver.Scripted, c conversation) *engagement.Client {
+func connectTo(
+	t *testing.T, server testserver.Scripted, c conversation, source *listedTokens,
+) *engagement.Client {
 	options := engagement.ClientOptions{Token: c.Token, Timeout: conversationTimeout}
+	if c.Tokens != nil {
+		options.TokenSource = source.next
+	}
 	address := server.Address
+	if c.ClientCertificate {
+		address = server.MutualTLSAddress
+		files := engagement.TLSFiles{CA: server.CAFile, Certificate: server.CertificateFile, Key: server.KeyFile}
+		var err error
+		if options.TLS, err = engagement.TLSFromFiles(files); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if c.TLS {
 		address = server.TLSAddress
 		pem, err := os.ReadFile(server.CAFile)
@@ -107,6 +128,16 @@ func connectTo(t *testing.T, server testserver.Scripted, c conversation) *engage
 		}
 	}
 	return connectWith(t, address, c.Name, options)
+}
+
+func serverInfo(
+	ctx context.Context, t *testing.T, client *engagement.Client, _ conversation, _ json.RawMessage,
+) map[string]any {
+	info, err := client.Server.GetServerInfo(ctx, &v1.GetServerInfoRequest{})
+	if err != nil {
+		return failure(t, err)
+	}
+	return map[string]any{"version": info.GetVersion()}
 }
 
 func recordEvent(

@@ -178,6 +178,21 @@ func typedError(ctx context.Context, err error) error {
 	return errorFromStatus(received)
 }
 
+// isExpired reports whether a call failed because its token has expired, so that another one may help.
+func isExpired(err error) bool {
+	var failed *Error
+	return errors.As(err, &failed) && failed.Kind == Unauthenticated && failed.Reason == reasonExpired
+}
+
+// quotaDelay returns how long to wait for a quota, and whether that is what a call failed for.
+func quotaDelay(err error) (time.Duration, bool) {
+	var failed *Error
+	if !errors.As(err, &failed) || failed.Kind != QuotaExceeded || failed.retryDelay == nil {
+		return 0, false
+	}
+	return max(*failed.retryDelay, shortestQuotaDelay), true
+}
+
 func errorFromStatus(received *status.Status) *Error {
 	e := &Error{Kind: Other, Code: received.Code(), Message: received.Message(), status: received}
 	if kind, known := kinds[e.Code]; known {

@@ -181,7 +181,7 @@ func (f *Follower) read(ctx context.Context) iter.Seq2[EventBatch, error] {
 	return func(yield func(EventBatch, error) bool) {
 		ctx, cancel := f.client.during(ctx)
 		defer cancel()
-		run := &followRun{follower: f, outage: newOutage(f.options.MaxOutage)}
+		run := &followRun{follower: f, outage: newOutage(f.options.MaxOutage, f.client.tokens.renewable())}
 		defer run.disconnect()
 		for {
 			batch, err := run.next(ctx)

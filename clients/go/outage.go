@@ -20,25 +20,33 @@ type outage struct {
 	limit    time.Duration
 	began    time.Time
 	failures int
+	// renewsToken is whether an expired token can be renewed, and hasRenewed whether one was since the last progress.
+	renewsToken, hasRenewed bool
 }
 
-func newOutage(limit time.Duration) *outage {
+func newOutage(limit time.Duration, renewsToken bool) *outage {
 	if limit == 0 {
 		limit = defaultMaxOutage
 	}
-	return &outage{limit: limit}
+	return &outage{limit: limit, renewsToken: renewsToken}
 }
 
 // end records progress: the next failure begins a new outage.
 func (o *outage) end() {
-	o.began, o.failures = time.Time{}, 0
+	o.began, o.failures, o.hasRenewed = time.Time{}, 0, false
 }
 
 // delayAfter returns how long to wait before the next attempt, or the error if another attempt cannot help or would
 // come too late.
 func (o *outage) delayAfter(err error) (time.Duration, error) {
 	failure := (*Error)(nil)
-	if !errors.As(err, &failure) || !failure.Transient() {
+	if !errors.As(err, &failure) {
+		return 0, err
+	}
+	switch {
+	case o.renewsToken && !o.hasRenewed && isExpired(err):
+		o.hasRenewed = true
+	case !failure.Transient():
 		return 0, err
 	}
 	now := time.Now()

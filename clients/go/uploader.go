@@ -105,7 +105,7 @@ func (u *Uploader) upload(
 		keepGoing:   u.options.KeepGoing,
 		ledger:      books,
 		chunker:     newChunker(open(reading), books.reject),
-		outage:      newOutage(u.options.MaxOutage),
+		outage:      newOutage(u.options.MaxOutage, u.client.tokens.renewable()),
 		reading:     reading,
 	}
 	defer run.chunker.close()

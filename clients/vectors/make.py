@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from clients.vectors.cases import (
+    access,
     calls,
     follow,
     messages,
@@ -16,11 +17,10 @@ from clients.vectors.cases import (
     rules,
     source_digest,
     statuses,
+    targets,
     upload,
     upload_limits,
 )
-
-_CONVERSATIONS = (calls, follow, upload, upload_limits, resumed_upload)
 
 
 def files() -> dict[str, str]:
@@ -31,12 +31,14 @@ def files() -> dict[str, str]:
         "rules.json": rules.cases(),
         "errors.json": statuses.cases(),
         "sources.json": source_digest.cases(),
+        "targets.json": targets.cases(),
         "conversations.json": [
             *calls.cases(),
             *follow.cases(),
             *upload.cases(),
             *upload_limits.cases(),
             *resumed_upload.cases(),
+            *access.cases(),
         ],
     }
     return {name: json.dumps({"cases": cases}, indent=1) + "\n" for name, cases in vectors.items()}

@@ -11,99 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import signal
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from google.protobuf import any_pb2, json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from clients.vectors.conversation import ACCOUNT_KEY, Conversation, Json, Metadata, ScriptError
 from engagement import v1
 
 CONVERSATIONS = Path(__file__).parent / "conversations.json"
 _STEP_TIMEOUT_SECONDS = 20.0
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
-Json = Any  # a value that json.loads returns
 Context = grpc.aio.ServicerContext[Message, Message]
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # each method has message types of its own
-
-
-class ScriptError(Exception):
-    """A client deviated from the script."""
-
-
-@dataclass
-class Conversation:
-    """The state of one case: the calls that are left and the deviations so far."""
-
-    name: str
-    calls: list[Json]
-    problems: list[str] = field(default_factory=list)
-    upload_pages: list[Json] = field(default_factory=list)
-    """Pages that every call of GetUpload reads from."""
-    _names: dict[str, Json] = field(default_factory=dict)
-    _last_end: float = 0.0
-
-    def begin(self, method: str, metadata: Mapping[str, str]) -> list[Json]:
-        """Takes the steps of the next call. Raises ScriptError if the script expects another call."""
-        if not self.calls:
-            raise ScriptError(f"unexpected call of {method}")
-        call = self.calls[0]
-        if call["method"] != method:
-            raise ScriptError(f"call of {method} instead of {call['method']}")
-        if not call.get("repeats"):
-            self.calls.pop(0)
-        waited_seconds = time.monotonic() - self._last_end
-        if waited_seconds < call.get("not_before_seconds", 0):
-            raise ScriptError(f"{method} came too early: {waited_seconds:.3f} s after the previous call")
-        for key, value in call.get("metadata", {}).items():
-            if metadata.get(key) != value:
-                raise ScriptError(f"{method}: metadata {key} is {metadata.get(key)!r}, not {value!r}")
-        steps: list[Json] = call["steps"]
-        return steps
-
-    def end(self) -> None:
-        """Notes the end of a call, from which the next one counts its delay."""
-        self._last_end = time.monotonic()
-
-    def compare(self, place: str, expected: Json, actual: Json) -> None:
-        """Raises ScriptError if a received value differs from the expected one.
-
-        Only the members that the script names are compared; a member that it names null must be absent.
-        "$name" matches any string and "$uuid7:name" any UUIDv7; later, each matches only the same string.
-        """
-        if isinstance(expected, dict) and isinstance(actual, dict):
-            for key, value in expected.items():
-                if value is not None or key in actual:
-                    self.compare(f"{place}.{key}", value, actual.get(key))
-        elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
-            for index, (value, other) in enumerate(zip(expected, actual, strict=True)):
-                self.compare(f"{place}[{index}]", value, other)
-        elif isinstance(expected, str) and expected.startswith("$"):
-            if expected.startswith("$uuid7:") and not _UUID7.fullmatch(actual or ""):
-                raise ScriptError(f"{place} is {actual!r}, not a UUIDv7")
-            if self._names.setdefault(expected, actual) != actual:
-                raise ScriptError(f"{place} is {actual!r}, not {self._names[expected]!r} as before")
-        elif expected != actual:
-            raise ScriptError(f"{place} is {json.dumps(actual)}, not {json.dumps(expected)}")
-
-    def fill(self, value: Json) -> Json:
-        """Replaces the names in a value to send with the strings that they matched."""
-        if isinstance(value, dict):
-            return {key: self.fill(member) for key, member in value.items()}
-        if isinstance(value, list):
-            return [self.fill(member) for member in value]
-        return self._names.get(value, value) if isinstance(value, str) else value
 
 
 class ScriptedServer:
@@ -140,7 +75,17 @@ class ScriptedServer:
                 v1.ListEntitiesResponse.SerializeToString,
             )
         }
-        services = {"IngestService": ingest, "EventService": events, "EntityService": entities}
+        server = {
+            "GetServerInfo": grpc.unary_unary_rpc_method_handler(
+                _tell_version, v1.GetServerInfoRequest.FromString, v1.GetServerInfoResponse.SerializeToString
+            )
+        }
+        services = {
+            "IngestService": ingest,
+            "EventService": events,
+            "EntityService": entities,
+            "ServerService": server,
+        }
         return [
             grpc.method_handlers_generic_handler(f"engagement.v1.{name}", methods)
             for name, methods in services.items()
@@ -156,10 +101,14 @@ class ScriptedServer:
     ) -> v1.ListEntitiesResponse:
         conversation = self._conversation(request.account_id)
         never = [f"{call['method']} was not called" for call in conversation.calls if not call.get("repeats")]
+        with conversation.noting_problems():
+            conversation.require_account("ListEntities", _metadata(context))
         return v1.ListEntitiesResponse(names=conversation.problems + never)
 
     async def _get_upload(self, request: v1.GetUploadRequest, context: Context) -> v1.GetUploadResponse:
         conversation = self._conversation(request.account_id)
+        with conversation.noting_problems():
+            conversation.require_account("GetUpload", _metadata(context))
         pages = conversation.upload_pages
         if not pages:
             await _refuse(context, conversation, "unexpected call of GetUpload")
@@ -197,8 +146,7 @@ class ScriptedServer:
     async def _play(self, method: str, call: _Call, request: Any) -> None:
         conversation = self._conversation(request.account_id)
         try:
-            metadata = {key: str(value) for key, value in call.context.invocation_metadata() or ()}
-            for step in conversation.begin(method, metadata):
+            for step in conversation.begin(method, _metadata(call.context)):
                 await call.play(step, conversation)
         except ScriptError as error:
             await _refuse(call.context, conversation, str(error))
@@ -280,6 +228,19 @@ class _Call:
         await self.context.abort(code, value.get("message", "as the script says"), tuple(trailing))
 
 
+async def _tell_version(_: v1.GetServerInfoRequest, context: Context) -> v1.GetServerInfoResponse:
+    if ACCOUNT_KEY in _metadata(context):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "GetServerInfo is not about an account")
+    return v1.GetServerInfoResponse(version="scripted")
+
+
+def _metadata(context: Context) -> Metadata:
+    values: dict[str, list[str]] = {}
+    for key, value in context.invocation_metadata() or ():
+        values.setdefault(key, []).append(str(value))
+    return values
+
+
 async def _refuse(context: Context, conversation: Conversation, problem: str) -> None:
     conversation.problems.append(problem)
     await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{conversation.name}: {problem}")
@@ -312,31 +273,52 @@ async def _serve() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
-    credentials = grpc.ssl_server_credentials(
-        [
-            (
-                certificate.private_key_pem.bytes(),
-                b"".join(blob.bytes() for blob in certificate.cert_chain_pems),
-            )
-        ]
-    )
+    client_certificate = authority.issue_cert("client.example.com")
     # Two of these must never get the same port.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(tuple(ScriptedServer().handlers()))
     port = server.add_insecure_port("127.0.0.1:0")
-    tls_port = server.add_secure_port("localhost:0", credentials)
+    tls_port = server.add_secure_port("localhost:0", _credentials(certificate))
+    mutual_tls_port = server.add_secure_port(
+        "localhost:0", _credentials(certificate, clients=authority.cert_pem.bytes())
+    )
     with tempfile.TemporaryDirectory() as folder:
-        ca_file = Path(folder) / "ca.pem"
+        ca_file, certificate_file, key_file = (
+            Path(folder) / name for name in ("ca.pem", "client.pem", "client.key")
+        )
         authority.cert_pem.write_to_path(str(ca_file))
+        certificate_file.write_bytes(_chain(client_certificate))
+        key_file.write_bytes(_pkcs8(client_certificate.private_key_pem.bytes()))
         await server.start()
         addresses = {
             "address": f"127.0.0.1:{port}",
             "tls_address": f"localhost:{tls_port}",
+            "mutual_tls_address": f"localhost:{mutual_tls_port}",
             "ca_file": str(ca_file),
+            "certificate_file": str(certificate_file),
+            "key_file": str(key_file),
         }
         print(json.dumps(addresses), flush=True)
         await stop.wait()
         await server.stop(None)
+
+
+def _credentials(certificate: trustme.LeafCert, *, clients: bytes | None = None) -> grpc.ServerCredentials:
+    """TLS with a certificate; with `clients`, only for clients with a certificate of that authority."""
+    pair = (certificate.private_key_pem.bytes(), _chain(certificate))
+    return grpc.ssl_server_credentials(
+        [pair], root_certificates=clients, require_client_auth=clients is not None
+    )
+
+
+def _pkcs8(key: bytes) -> bytes:
+    """A key in the form that all libraries read."""
+    loaded = load_pem_private_key(key, password=None)
+    return loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _chain(certificate: trustme.LeafCert) -> bytes:
+    return b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,23 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import uvloop
 
+from engagement_server.access.config import ACCESS_OFF
 from engagement_server.api.observers import Observers
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.checks import Readiness
 from engagement_server.http.stats import StatsDocument
+from engagement_server.listeners import open_certificate, require_protected_listeners
 from engagement_server.metrics.catalogue import READY
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
 from engagement_server.oversight import trace_process
 from engagement_server.service_manager import ServiceManager
-from engagement_server.supervision import run_in_background
+from engagement_server.supervision import run_in_background, supervise
 from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.telemetry.setup import report_of_loop
 
@@ -29,16 +31,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement import v1
+    from engagement_server.access.config import AccessConfig
+    from engagement_server.access.identities import Credentials
+    from engagement_server.access.watch import AccessWatch
     from engagement_server.config import Config
     from engagement_server.http.checks import Check
     from engagement_server.http.config import HttpConfig
     from engagement_server.http.port import ManagementPort
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.telemetry.config import LogLineConfig
+    from engagement_server.transport.certificate_files import CertificateFiles
     from engagement_server.workers.config import WorkerConfig
 
-Report: TypeAlias = Callable[[str, str | None], None]
-"""Takes HOST:PORT of the server, and of its management port if there is one."""
+
+class Addresses(NamedTuple):
+    """Where a server listens: HOST:PORT of each."""
+
+    listen: str
+    http: str | None
+    """Of the management port, if there is one."""
+    mtls_listen: str | None
+    is_https: bool
+
+
+Report: TypeAlias = Callable[[Addresses], None]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +63,7 @@ class Running(Protocol):
     """A server of one process, or of several."""
 
     address: str
+    mtls_address: str | None
 
     def checks(self) -> Sequence[Check]:
         """The conditions of readiness as they are now."""
@@ -65,11 +82,14 @@ class Running(Protocol):
         """Stops the server with everything acknowledged or refused."""
 
 
-def print_addresses(address: str, http_address: str | None) -> None:
+def print_addresses(addresses: Addresses) -> None:
     """Prints where a server listens, for people and scripts."""
-    print(f"listening on {address}", flush=True)
-    if http_address is not None:
-        print(f"health and metrics on http://{http_address}", flush=True)
+    print(f"listening on {addresses.listen}", flush=True)
+    if addresses.http is not None:
+        scheme = "https" if addresses.is_https else "http"
+        print(f"health and metrics on {scheme}://{addresses.http}", flush=True)
+    if addresses.mtls_listen is not None:
+        print(f"clients with certificates on {addresses.mtls_listen}", flush=True)
 
 
 def serve(  # noqa: PLR0913  # all but one are named at the call
@@ -77,6 +97,7 @@ def serve(  # noqa: PLR0913  # all but one are named at the call
     *,
     log: LogConfig | None = None,
     workers: WorkerConfig | None = None,
+    access: AccessConfig = ACCESS_OFF,
     http: HttpConfig | None = None,
     lines: LogLineConfig = DEFAULT_LINES,
     report: Report = print_addresses,
@@ -86,7 +107,10 @@ def serve(  # noqa: PLR0913  # all but one are named at the call
     Without `http` there is no management port. `report` is called once the server takes calls.
     """
     prepare_process(lines)
-    uvloop.run(_serve(config, log=log, workers=workers, http=http, lines=lines, report=report))
+    asks_identity = access.is_on
+    for warning in require_protected_listeners(config, http, asks_identity=asks_identity):
+        _log.warning("%s", warning)
+    uvloop.run(_serve(config, log=log, workers=workers, access=access, http=http, lines=lines, report=report))
 
 
 async def _serve(  # noqa: PLR0913  # all but one are named at the call
@@ -94,12 +118,14 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     *,
     log: LogConfig | None,
     workers: WorkerConfig | None,
+    access: AccessConfig,
     http: HttpConfig | None,
     lines: LogLineConfig,
     report: Report,
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     stop, hurry = _take_signals()
+    watch = _watch_access(access, config)
     stopping = asyncio.create_task(stop.wait())
     measures, readiness, manager = Measures(), Readiness(), ServiceManager()
     stats = StatsDocument()
@@ -107,7 +133,13 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     async with contextlib.AsyncExitStack() as ending:
         ending.callback(run_in_background("tell-service-manager", manager.beat).cancel)
         # First and last: probes and scrapes see how the server starts and stops.
-        port = await _open_port(config, http, measures, readiness, stats)
+        files = open_certificate(config)
+        if files is not None:
+            ending.callback(asyncio.create_task(supervise("watch-certificate", files.watch)).cancel)
+        reloads = [] if files is None else [files.reload]
+        _reload_on_hangup(reloads if watch is None else [*reloads, watch.look_now])
+        credentials = None if watch is None else watch.directory
+        port = await _open_port(config, http, measures, readiness, stats, files, credentials)
         if port is not None:
             ending.push_async_callback(port.close)
         tracing = trace_process(config, measures, name="server")
@@ -115,7 +147,7 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
             ending.push_async_callback(tracing.close)
         tracer = None if tracing is None else tracing.tracer
         observers = Observers(measures, lines, tracer)
-        starting = asyncio.create_task(_start(config, log, workers, observers))
+        starting = asyncio.create_task(_start(config, log, workers, observers, access=watch, files=files))
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # it waits for the log, or for its workers
             starting.cancel()
@@ -124,7 +156,7 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         server = starting.result()
         readiness.begin(server.checks)
         stats.begin(lambda: server.stats)
-        report(server.address, port.address if port is not None else None)
+        report(_addresses(server, port))
         manager.note_ready(server.address)
         failing = asyncio.create_task(server.fail())
         await asyncio.wait([failing, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -139,6 +171,37 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         await server.stop()
         if failed:
             failing.result()
+
+
+def _watch_access(access: AccessConfig, config: Config) -> AccessWatch | None:
+    """Reads who is known, if callers are asked. Raises ConfigurationError."""
+    access.require_way_in(by_certificate=bool(config.mtls_listen))
+    if not access.is_on:
+        return None
+    from engagement_server.access.watch import AccessWatch  # noqa: PLC0415  # most servers ask nobody
+
+    return AccessWatch(access)
+
+
+def _reload_on_hangup(reloads: Sequence[Callable[[], None]]) -> None:
+    """Lets files be read again on SIGHUP. Without any, it ends the server, as a closed terminal should."""
+    if not reloads:
+        return
+
+    def reload_all() -> None:
+        for reload in reloads:
+            reload()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_all)
+
+
+def _addresses(server: Running, port: ManagementPort | None) -> Addresses:
+    return Addresses(
+        server.address,
+        http=None if port is None else port.address,
+        mtls_listen=server.mtls_address,
+        is_https=port is not None and port.is_encrypted,
+    )
 
 
 def _take_signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -164,12 +227,14 @@ async def _be_lame_duck(
     hurrying.cancel()
 
 
-async def _open_port(
+async def _open_port(  # noqa: PLR0913, PLR0917  # the parts that `_serve` makes
     config: Config,
     http: HttpConfig | None,
     measures: Measures,
     readiness: Readiness,
     stats: StatsDocument,
+    files: CertificateFiles | None,
+    credentials: Credentials | None,
 ) -> ManagementPort | None:
     """The management port, unless there is to be none. Raises ConfigurationError."""
     if http is None or not http.is_on:
@@ -181,17 +246,30 @@ async def _open_port(
             f"serving HTTP needs {error.name}, which is not installed; install it with:"
             " pip install 'engagement-attributes[server]', or give --http off"
         ) from error
-    return await ManagementPort.open(http, readiness, Exposition(measures), stats, listen=config.listen)
+    return await ManagementPort.open(
+        http,
+        readiness,
+        Exposition(measures),
+        stats,
+        listen=config.listen,
+        context=None if files is None else lambda: files.context,
+        credentials=credentials,
+    )
 
 
-async def _start(
+async def _start(  # noqa: PLR0913  # the parts that `_serve` makes
     config: Config,
     log: LogConfig | None,
     workers: WorkerConfig | None,
     observers: Observers,
+    *,
+    access: AccessWatch | None,
+    files: CertificateFiles | None,
 ) -> Running:
     if workers is None or workers.workers == 1:
-        return await Server.start(config, log, observers=observers)
+        return await Server.start(config, log, observers=observers, access=access, files=files)
     from engagement_server.workers.parent import Parent  # noqa: PLC0415  # an optional room
 
-    return await Parent.start(config, log, worker_count=workers.workers, observers=observers)
+    return await Parent.start(
+        config, log, worker_count=workers.workers, observers=observers, access=access, files=files
+    )

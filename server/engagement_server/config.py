@@ -17,6 +17,7 @@ from engagement_server.governor.memory import (
     plan,
 )
 from engagement_server.settings import check_settings, require_address, setting, shown
+from engagement_server.transport.served_certificate import CertificatePaths
 
 MAX_PARTITIONS = 1024
 MAX_AGE_SECONDS = 1_500_000
@@ -34,6 +35,32 @@ class Config:
         "127.0.0.1:50051",
         metavar="HOST:PORT",
         help="Address to listen on. The default takes calls from this machine only; port 0 picks a free one.",
+    )
+    tls_cert: Path | None = setting(
+        None,
+        metavar="FILE",
+        help="Certificate (PEM) with its chain, to take calls over TLS. It is read again when it changes, "
+        "and on SIGHUP.",
+    )
+    tls_key: Path | None = setting(None, metavar="FILE", help="Private key (PEM) of that certificate.")
+    mtls_listen: str = setting(
+        "",
+        metavar="HOST:PORT",
+        help="A second address for calls, which takes only clients with a certificate of --mtls-ca.",
+    )
+    mtls_ca: Path | None = setting(
+        None,
+        metavar="FILE",
+        help="Certificates (PEM) of the authorities to trust for clients at --mtls-listen.",
+    )
+    insecure_no_tls: bool = setting(
+        default=False,
+        help="Listen on addresses that other machines reach without TLS, because a proxy in front encrypts.",
+    )
+    insecure_no_auth: bool = setting(
+        default=False,
+        help="Listen on addresses that other machines reach without asking callers who they are, because a "
+        "proxy in front asks.",
     )
     data: Path = setting(
         Path("data"),
@@ -162,8 +189,16 @@ class Config:
                 f"--max-memory must be a size such as 512M, 1.5G or 2G; got {shown(self.max_memory)}"
             )
         require_address("listen", self.listen, example="127.0.0.1:50051")
+        _check_tls(self)
         _check_collector(self.trace_endpoint)
         self._parse_partitions()
+
+    @property
+    def certificate_paths(self) -> CertificatePaths | None:
+        """Where the certificate is; None if the server does not encrypt."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return CertificatePaths(self.tls_cert, self.tls_key, self.mtls_ca)
 
     @property
     def max_memory_bytes(self) -> int:
@@ -211,6 +246,25 @@ class Config:
                 f"the partitions of {count} have the numbers 0 to {count - 1}; got {shown(self.partitions)}"
             )
         return sorted(served), count
+
+
+def _check_tls(config: Config) -> None:
+    """Raises ConfigurationError unless what TLS needs is given as a whole."""
+    if (config.tls_cert is None) != (config.tls_key is None):
+        raise ConfigurationError("--tls-cert and --tls-key belong together; give both or none")
+    if bool(config.mtls_listen) != (config.mtls_ca is not None):
+        raise ConfigurationError("--mtls-listen and --mtls-ca belong together; give both or none")
+    if not config.mtls_listen:
+        return
+    require_address("mtls_listen", config.mtls_listen, example="127.0.0.1:50052")
+    if config.tls_cert is None:
+        raise ConfigurationError(
+            "--mtls-listen needs the server's own certificate; give --tls-cert and --tls-key"
+        )
+    if config.mtls_listen == config.listen and not config.listen.endswith(":0"):
+        raise ConfigurationError(
+            f"--mtls-listen must be another address than --listen; both are {config.listen}"
+        )
 
 
 def _check_collector(url: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import (
@@ -23,6 +24,8 @@ from engagement_server.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from engagement_server.errors import InvalidRequestError
+
 SEQUENCE_BITS = 40
 BLOCK_BITS = 12
 """Positions that differ only in these low bits form a block; no block spans two accounts."""
@@ -30,14 +33,15 @@ _CURSOR = struct.Struct(">BIQ")
 _ORIGIN = struct.Struct(">BI8s")
 _PAGE_TOKEN = struct.Struct(">BIQ8s")
 _NAME_TOKEN = struct.Struct(">BI8s")
-_CURSOR_VERSION = 1
-_PAGE_TOKEN_VERSION = 2
-_ORIGIN_VERSION = 3
-_NAME_TOKEN_VERSION = 4
+_HEAD = struct.Struct(">BI")
+_CURSOR_KIND, _PAGE_TOKEN_KIND, _ORIGIN_KIND, _NAME_TOKEN_KIND = (kind << 6 for kind in range(4))
+_KIND_BITS = 0xC0
+_CHECK_POLYNOMIAL = 0b1100001
+_CHECK_OFFSET = 0b101010
+_CHECK_BITS = 6
+_EPOCH_BITS = 32
 _CHECKSUM_BYTES = 6
-# Unkeyed, so that a cursor of a replaced log differs from a damaged one. Every event that is read gets a
-# cursor, and copying this hash costs half of creating one.
-_CHECKSUM = hashlib.blake2b(digest_size=_CHECKSUM_BYTES, person=b"engagement.v1")
+_PERSON = b"engagement.v1"
 CURSOR_BYTES = len(base64.b64encode(bytes(_CURSOR.size + _CHECKSUM_BYTES)).rstrip(b"="))
 """The length of every cursor."""
 _PADDING = bytes(-(_CURSOR.size + _CHECKSUM_BYTES) % 3)
@@ -65,19 +69,30 @@ class Cursors:
 
     epoch: int
     """Identifies the log, 32 bits."""
-    key: bytes
-    """Authenticates page tokens, so that only the server can make them."""
+    key: bytes = field(repr=False)
+    """Seals cursors and page tokens, so that only servers of the log can make them."""
+    _epoch_check: int = field(init=False, repr=False, compare=False)
+    _keyed: hashlib.blake2b = field(init=False, repr=False, compare=False)
+    """The hash of the key alone: every event that is read gets a cursor, and a copy takes half the time."""
+
+    def __post_init__(self) -> None:
+        # The key comes first, and not as the parameter, which would cost another block; nobody can extend
+        # this hash: docs/decisions/0066-rights-of-streams.md.
+        keyed = hashlib.blake2b(self.key, digest_size=_CHECKSUM_BYTES, person=_PERSON)
+        object.__setattr__(self, "_keyed", keyed)
+        object.__setattr__(self, "_epoch_check", _check_of(self.epoch))
 
     def encode(self, position: int) -> str:
         """The cursor of a position."""
-        return _seal(_CURSOR.pack(_CURSOR_VERSION, self.epoch, position))
+        return self._seal(_CURSOR.pack(_CURSOR_KIND | self._epoch_check, self.epoch, position))
 
     def encode_all(self, positions: Iterable[int]) -> list[bytes]:
         """The cursors of positions as ASCII, for a fraction of what it takes to encode each alone."""
         sealed = bytearray()
-        pack, epoch, copy = _CURSOR.pack, self.epoch, _CHECKSUM.copy
+        pack, epoch, copy = _CURSOR.pack, self.epoch, self._keyed.copy
+        head = _CURSOR_KIND | self._epoch_check
         for position in positions:
-            payload = pack(_CURSOR_VERSION, epoch, position)
+            payload = pack(head, epoch, position)
             checksum = copy()
             checksum.update(payload)
             sealed += payload + checksum.digest() + _PADDING
@@ -90,27 +105,25 @@ class Cursors:
 
         It names the account by a keyed hash, and stays valid once the account has a number.
         """
-        return _seal(_ORIGIN.pack(_ORIGIN_VERSION, self.epoch, self._hash_account(account_id)))
+        return self._seal(
+            _ORIGIN.pack(_ORIGIN_KIND | self._epoch_check, self.epoch, self._hash_account(account_id))
+        )
 
     def decode(self, cursor: str, *, account_id: str, account_number: int | None) -> int:
         """The position of a cursor; 0 if the account has no number yet.
 
         Raises CursorMalformedError, CursorMismatchError (another account), LogEpochChangedError.
         """
-        payload = _unseal(cursor)
-        if payload is None or len(payload) != _CURSOR.size:
-            raise CursorMalformedError
-        if payload[0] == _ORIGIN_VERSION:
-            _, epoch, account_hash = _ORIGIN.unpack(payload)
+        payload = self._unseal(cursor, size=_CURSOR.size, error=CursorMalformedError)
+        if payload[0] & _KIND_BITS == _ORIGIN_KIND:
+            *_, account_hash = _ORIGIN.unpack(payload)
             is_of_account = account_hash == self._hash_account(account_id)
             position = first_position(account_number or 0)
-        elif payload[0] == _CURSOR_VERSION:
-            _, epoch, position = _CURSOR.unpack(payload)
+        elif payload[0] & _KIND_BITS == _CURSOR_KIND:
+            *_, position = _CURSOR.unpack(payload)
             is_of_account = position >> SEQUENCE_BITS == account_number
         else:
             raise CursorMalformedError
-        if epoch != self.epoch:
-            raise LogEpochChangedError
         if not is_of_account:
             raise CursorMismatchError
         return int(position)
@@ -118,7 +131,9 @@ class Cursors:
     def encode_page(self, position: int, *, arguments: bytes) -> str:
         """A token to continue after `position`, bound to the arguments of the list."""
         digest = self._digest(b"%d" % position, arguments)
-        return _seal(_PAGE_TOKEN.pack(_PAGE_TOKEN_VERSION, self.epoch, position, digest))
+        return self._seal(
+            _PAGE_TOKEN.pack(_PAGE_TOKEN_KIND | self._epoch_check, self.epoch, position, digest)
+        )
 
     def decode_page(self, token: str, *, arguments: bytes) -> int:
         """The position to continue after.
@@ -126,12 +141,10 @@ class Cursors:
         Raises PageTokenMismatchError if the token is damaged or bound to other arguments, and
         LogEpochChangedError.
         """
-        payload = _unseal(token)
-        if payload is None or len(payload) != _PAGE_TOKEN.size or payload[0] != _PAGE_TOKEN_VERSION:
+        payload = self._unseal(token, size=_PAGE_TOKEN.size, error=PageTokenMismatchError)
+        if payload[0] & _KIND_BITS != _PAGE_TOKEN_KIND:
             raise PageTokenMismatchError
-        _, epoch, position, digest = _PAGE_TOKEN.unpack(payload)
-        if epoch != self.epoch:
-            raise LogEpochChangedError
+        *_, position, digest = _PAGE_TOKEN.unpack(payload)
         if digest != self._digest(b"%d" % position, arguments):
             raise PageTokenMismatchError
         return int(position)
@@ -139,17 +152,17 @@ class Cursors:
     def encode_name(self, name: str, *, arguments: bytes) -> str:
         """A token to continue after `name`, which has no spaces, bound to the arguments of the list."""
         digest = self._digest(name.encode(), arguments)
-        return _seal(_NAME_TOKEN.pack(_NAME_TOKEN_VERSION, self.epoch, digest) + name.encode())
+        return self._seal(
+            _NAME_TOKEN.pack(_NAME_TOKEN_KIND | self._epoch_check, self.epoch, digest) + name.encode()
+        )
 
     def decode_name(self, token: str, *, arguments: bytes) -> str:
         """The name to continue after. Raises as `decode_page`."""
-        payload = _unseal(token)
-        if payload is None or len(payload) < _NAME_TOKEN.size or payload[0] != _NAME_TOKEN_VERSION:
+        payload = self._unseal(token, error=PageTokenMismatchError)
+        if len(payload) < _NAME_TOKEN.size or payload[0] & _KIND_BITS != _NAME_TOKEN_KIND:
             raise PageTokenMismatchError
-        _, epoch, digest = _NAME_TOKEN.unpack_from(payload)
+        *_, digest = _NAME_TOKEN.unpack_from(payload)
         name = payload[_NAME_TOKEN.size :]
-        if epoch != self.epoch:
-            raise LogEpochChangedError
         if digest != self._digest(name, arguments):
             raise PageTokenMismatchError
         return name.decode()
@@ -160,24 +173,45 @@ class Cursors:
     def _digest(self, place: bytes, arguments: bytes) -> bytes:
         return hashlib.blake2b(place + b" " + arguments, digest_size=8, key=self.key).digest()
 
+    def _seal(self, payload: bytes) -> str:
+        return _text_of(payload + self._checksum(payload))
 
-def _seal(payload: bytes) -> str:
-    sealed = binascii.b2a_base64(payload + _checksum(payload), newline=False)
-    return sealed.translate(_URL_SAFE).rstrip(b"=").decode()
+    def _unseal(self, text: str, *, size: int | None = None, error: type[InvalidRequestError]) -> bytes:
+        """The payload, which has a size. Raises LogEpochChangedError if it is of another log, else the error.
+
+        Another log may have another key, so that only the check of its epoch tells its text from damage;
+        anybody can make that, but all it does is to be refused.
+        """
+        try:
+            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise error from None
+        payload = sealed[:-_CHECKSUM_BYTES]
+        # As text, because base64 can spell the same bytes in several ways.
+        if len(payload) < _HEAD.size or len(payload) != (size or len(payload)) or text != _text_of(sealed):
+            raise error
+        head, epoch = _HEAD.unpack_from(payload)
+        is_own = hmac.compare_digest(sealed[-_CHECKSUM_BYTES:], self._checksum(payload))
+        if epoch != self.epoch and (is_own or (size is not None and head & ~_KIND_BITS == _check_of(epoch))):
+            raise LogEpochChangedError
+        if not is_own:
+            raise error
+        return payload
+
+    def _checksum(self, payload: bytes) -> bytes:
+        checksum = self._keyed.copy()
+        checksum.update(payload)
+        return checksum.digest()
 
 
-def _unseal(text: str) -> bytes | None:
-    """The payload, or None if the text is damaged."""
-    try:
-        sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    payload = sealed[:-_CHECKSUM_BYTES]
-    # Compared as text, because base64 can spell the same bytes in several ways.
-    return payload if text == _seal(payload) else None
+def _text_of(sealed: bytes) -> str:
+    return binascii.b2a_base64(sealed, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
 
-def _checksum(payload: bytes) -> bytes:
-    checksum = _CHECKSUM.copy()
-    checksum.update(payload)
-    return checksum.digest()
+def _check_of(epoch: int) -> int:
+    """A cyclic redundancy check: each change of one character of the text is found by it."""
+    rest = epoch << _CHECK_BITS
+    for bit in reversed(range(_EPOCH_BITS)):
+        if rest >> bit + _CHECK_BITS & 1:
+            rest ^= _CHECK_POLYNOMIAL << bit
+    return rest ^ _CHECK_OFFSET

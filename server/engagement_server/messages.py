@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from engagement import v1
 from engagement.wire import length_delimited
@@ -53,6 +53,21 @@ _BYTES = [bytes((value,)) for value in range(256)]
 # An upload in small chunks is accepted at many times, of which a page has few.
 _CACHED_TIMES = 1024
 _CACHED_PLACES = 1024
+_CACHED_MASKS = 1024
+
+
+class Mask(Protocol):
+    """Hides values from a caller; in its place None hides nothing, and costs nothing.
+
+    It is part of the key of whatever holds bytes of events: masks that are equal hide the same.
+    """
+
+    def mask_event(self, event: v1.Event) -> Sequence[str]:
+        """Hides values of an event; returns the paths of their fields."""
+
+    def mask_profile(self, profile: v1.Profile) -> None:
+        """Hides values of a profile, and says where."""
+
 
 MAX_DAMAGE_CHARACTERS = 1024
 """Limit on the text that says why a partition is refused."""
@@ -185,18 +200,22 @@ def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
     return stored
 
 
-def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
+def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors, mask: Mask | None) -> list[bytes]:
     """The events as serialized fields of a `GetEventResponse`, a `ListEventsResponse` or a batch.
 
-    They are the bytes of `stored_event_message`, put together without parsing what is stored.
+    They are the bytes of `stored_event_message`, put together without parsing what is stored, unless a mask
+    has to look inside.
     """
     encoded = cursors.encode_all([row.position for row in rows])
     fields = []
     for row, cursor in zip(rows, encoded, strict=True):
         _, server_time_ms, receive_time_ms, payload, status, type_, upload_id, event_number = row
-        stored = (
-            _field(_timed(payload, server_time_ms)) + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
+        event = (
+            _field(_timed(payload, server_time_ms))
+            if mask is None
+            else _masked(payload, server_time_ms, mask)
         )
+        stored = event + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
         if status:
             stored += length_delimited(_STATUS, status.encode())
         if type_:
@@ -205,6 +224,20 @@ def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
             stored += _upload_place(upload_id, event_number or 0)
         fields.append(_field(stored))
     return fields
+
+
+def _masked(payload: bytes, time_ms: int, mask: Mask) -> bytes:
+    """The fields of a `StoredEvent` with what a mask leaves of its event, and with the paths of the rest."""
+    event = v1.Event.FromString(payload)
+    _set_time(event, time_ms)
+    paths = tuple(mask.mask_event(event))
+    return _field(event.SerializeToString()) + _masked_fields(paths)
+
+
+@lru_cache(_CACHED_MASKS)
+def _masked_fields(paths: Sequence[str]) -> bytes:
+    """The field of a `StoredEvent`. Most events lack the same attributes."""
+    return v1.StoredEvent(masked_fields=paths).SerializeToString()
 
 
 def _field(message: bytes) -> bytes:

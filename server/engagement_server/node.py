@@ -26,10 +26,19 @@ from engagement_server.errors import ConfigurationError
 from engagement_server.governor.memory import MemoryMeter, watch_memory
 from engagement_server.jobs.agreement import Terms
 from engagement_server.jobs.supervisor import INGEST_SERVICE
+from engagement_server.listeners import open_certificate, policies_of
 from engagement_server.metrics.measures import Measures
 from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections
-from engagement_server.oversight import VERSION, Oversight, measure_calls, measure_node, measure_process
+from engagement_server.oversight import (
+    VERSION,
+    Oversight,
+    measure_access,
+    measure_calls,
+    measure_node,
+    measure_process,
+    measure_transport,
+)
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.stats.server_stats import ServerStats
 from engagement_server.stats.stores import StoreWatch
@@ -45,12 +54,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from engagement import v1
+    from engagement_server.access.identities import Credentials
+    from engagement_server.access.watch import AccessWatch
     from engagement_server.assembly import Assembly
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryPlan
     from engagement_server.http.checks import Check
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.telemetry.config import LogLineConfig
+    from engagement_server.transport.certificate_files import CertificateFiles
+    from engagement_server.transport.served_certificate import ServedCertificate
 
 # About a third of a second of work: what comes on top would wait too long.
 _MAX_UNARY_CALLS = 1_000
@@ -70,10 +83,16 @@ class Server:
         supervisor: Supervisor | None = None,
         rejections: Rejections | None = None,
         observers: Observers | None = None,
+        credentials: Credentials | None = None,
+        access: AccessWatch | None = None,
         read_stats: Callable[[], Awaitable[v1.GetServerStatsResponse]] | None = None,
+        certificate: ServedCertificate | None = None,
+        files: CertificateFiles | None = None,
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs.
 
+        `credentials` know the callers; without them nobody is asked. `access` is what this process watches.
+        Without a `certificate`, calls come in plain text. `files` are reported on, where they are read.
         `read_stats` asks the process that has the stats of all.
         """
         self._config = config
@@ -113,11 +132,14 @@ class Server:
             services(
                 self._partitions,
                 rejections,
-                _server_limits(config),
+                _server_limits(
+                    config, identity_required=credentials is not None, encrypted=certificate is not None
+                ),
                 version=VERSION,
                 read_stats=read_stats or self._read_stats,
             ),
             self._partitions,
+            policies_of(config, certificate=certificate, credentials=credentials),
             limits=_call_limits(config, memory),
             observers=observers,
             connections=ConnectionLimits(
@@ -125,6 +147,7 @@ class Server:
             ),
             shares_port=is_worker,
         )
+        self._access = access
         self._supervisor.watch(self._report_stalled)
         self._report_stalled()
         self._meter = MemoryMeter(memory.limit_bytes, is_idle=self._is_idle)
@@ -134,30 +157,48 @@ class Server:
             presence=self._presence,
             supervisor=self._supervisor,
             meter=self._meter,
+            access=access,
+            certificate=files,
         )
         self._watching: list[asyncio.Task[None]] = []
         self.address = ""
-        self._register_gauges(measures, is_worker=is_worker)
+        self.mtls_address: str | None = None
+        self._register_gauges(measures, files, is_worker=is_worker)
 
     @classmethod
-    async def start(
+    async def start(  # noqa: PLR0913  # all but two are named at the call
         cls,
         config: Config,
         log: LogConfig | None = None,
         *,
         observers: Observers | None = None,
+        access: AccessWatch | None = None,
+        credentials: Credentials | None = None,
+        files: CertificateFiles | None = None,
     ) -> Server:
         """Opens the stores, joins the log if there is a replicated one, and serves in this process alone.
 
-        Waits as long as a new view has nothing to start from. `measures` gets what the server measures;
-        without a `tracer`, it traces nothing. Raises ConfigurationError.
+        Waits as long as a new view has nothing to start from. Without `access` and `credentials` it asks
+        nobody who they are. `files` have the certificate, and the caller watches them; without them it is
+        read once. Raises ConfigurationError.
         """
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
+        files = files or open_certificate(config)
         require_free(config.listen)
         observers = observers or Observers()
+        if access is not None:
+            credentials = access.directory
         assemblies = await open_assemblies(config, log, measures=observers.measures)
-        server = cls(config, assemblies, observers=observers)
+        server = cls(
+            config,
+            assemblies,
+            observers=observers,
+            credentials=credentials,
+            access=access,
+            certificate=None if files is None else files.served,
+            files=files,
+        )
         try:
             await server.listen()
         except ConfigurationError:
@@ -169,7 +210,8 @@ class Server:
         """Takes calls. Raises ConfigurationError."""
         if not self._is_worker:
             await self._stats.begin()
-        self.address = await self._endpoint.listen(self._config.listen)
+        self.address, *others = await self._endpoint.listen()
+        self.mtls_address = others[0] if others else None
         self._watching = [
             self._supervisor.start(
                 "watch-files", lambda: self._presence.watch(self._report_writable), service=INGEST_SERVICE
@@ -179,6 +221,8 @@ class Server:
                 "stats", self.streams.refresh_periodically if self._is_worker else self._stats.run
             ),
         ]
+        if self._access is not None:
+            self._watching.append(self._supervisor.start("watch-access", self._access.run, service=""))
 
     def checks(self) -> Sequence[Check]:
         """The conditions of readiness as they are now."""
@@ -217,13 +261,17 @@ class Server:
         await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)
         for partition in self._partitions:
             await partition.close()
+        if self._access is not None:
+            await self._access.close()
         for database in self._databases:
             database.close()
 
     async def _read_stats(self) -> v1.GetServerStatsResponse:
         return self.stats
 
-    def _register_gauges(self, measures: Measures, *, is_worker: bool) -> None:
+    def _register_gauges(
+        self, measures: Measures, files: CertificateFiles | None, *, is_worker: bool
+    ) -> None:
         committers = [partition.committer for partition in self._partitions]
         measure_process(measures, committers, self._supervisor)
         measure_calls(measures, self._endpoint, self.streams)
@@ -231,6 +279,9 @@ class Server:
             readers = {partition.number: partition.readers for partition in self._partitions}
             folders = [database.folder for database in self._databases]
             measure_node(measures, self._config, folders=folders, readers=readers)
+            measure_transport(measures, self._config, files)
+        if self._access is not None:
+            measure_access(measures, self._access)
 
     def _report_stalled(self) -> None:
         self._endpoint.report_stalled(self._supervisor.stalled_services)
@@ -253,7 +304,7 @@ def prepare_process(lines: LogLineConfig, *, worker: int | None = None) -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def _server_limits(config: Config) -> ServerLimits:
+def _server_limits(config: Config, *, identity_required: bool, encrypted: bool) -> ServerLimits:
     return ServerLimits(
         heartbeat_interval=timedelta(seconds=config.heartbeat_seconds),
         max_stream_age=timedelta(seconds=config.max_stream_age_seconds),
@@ -261,6 +312,8 @@ def _server_limits(config: Config) -> ServerLimits:
         min_keepalive_interval=MIN_KEEPALIVE_INTERVAL,
         allows_short_retention=config.allow_short_retention,
         max_metadata_bytes=MAX_METADATA_BYTES,
+        identity_required=identity_required,
+        encrypted=encrypted,
     )
 
 

@@ -49,7 +49,10 @@ class RecordBatch:
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """Opens or resumes an upload for a new owner; returns `UploadState`."""
+    """Opens or resumes an upload for a new owner; returns `UploadState`.
+
+    Raises ScopeMissingError if the upload belongs to another principal.
+    """
 
     account_id: str
     upload_id: str
@@ -59,6 +62,10 @@ class OpenUpload:
     """Salt of the upload if it is new."""
     source_name: str = ""
     """Replaces the name of the source, unless it is empty."""
+    principal: str = ""
+    """The name in the grants of who opens it; empty if nobody was asked. A new upload belongs to it."""
+    is_admin: bool = False
+    """Whether it may go on with uploads of others."""
 
 
 @dataclass(frozen=True, slots=True)

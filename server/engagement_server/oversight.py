@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from engagement_server.access.watch import AccessWatch
     from engagement_server.api.grpc.endpoint import Endpoint
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryMeter
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from engagement_server.store.readers import Readers
     from engagement_server.supervision import Supervisor
     from engagement_server.telemetry.tracing import Tracing
+    from engagement_server.transport.certificate_files import CertificateFiles
 
 VERSION: Final = version("engagement-attributes")
 _FILES = {"database": FILE_NAME, "wal": f"{FILE_NAME}-wal", "reserve": RESERVE_NAME}
@@ -106,6 +108,25 @@ def measure_node(
     measures.before_reading(removal.refresh)
 
 
+def measure_access(measures: Measures, access: AccessWatch) -> None:
+    """Registers what the process has that watches the files of access."""
+    for kind in access.kinds:
+        measures.gauge(
+            catalogue.ACCESS_RELOAD_FAILED,
+            kind,
+            read=lambda kind=kind: int(access.is_broken(kind)),  # type: ignore[misc]
+        )
+
+
+def measure_transport(measures: Measures, config: Config, certificate: CertificateFiles | None) -> None:
+    """Registers when the certificate expires, and what the operator has switched off."""
+    switches = {"no-tls": config.insecure_no_tls, "no-auth": config.insecure_no_auth}
+    for name, is_given in switches.items():
+        measures.gauge(catalogue.INSECURE, name, read=lambda is_given=is_given: int(is_given))  # type: ignore[misc]
+    if certificate is not None:
+        measures.gauge(catalogue.CERTIFICATE_EXPIRY_SECONDS, read=lambda: certificate.expires_at)
+
+
 class _Removal:
     """What is to be removed and is not yet, as the stores say."""
 
@@ -143,15 +164,22 @@ class _Removal:
 class Oversight:
     """The conditions that a server checks when a probe asks for them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but one are named at the call
         self,
         logs: Mapping[int, CommitLog],
         *,
         presence: Presence,
         supervisor: Supervisor,
         meter: MemoryMeter,
+        access: AccessWatch | None = None,
+        certificate: CertificateFiles | None = None,
     ) -> None:
-        """Takes the logs by partition."""
+        """Takes the logs by partition.
+
+        `access` is there if callers are asked who they are, `certificate` if calls come over TLS.
+        """
+        self._access = access
+        self._certificate = certificate
         self._logs = logs
         self._presence = presence
         self._supervisor = supervisor
@@ -165,6 +193,8 @@ class Oversight:
         return [
             *(Check(f"log of partition {number}", _problem_of(log)) for number, log in self._logs.items()),
             Check("files of the store", self._presence.problem),
+            # What was revoked in the newest version still works here.
+            *([] if self._access is None else [Check("files of access", self._access.problem)]),
             # Reads go on, and no other node would have more to say to them.
             Check(
                 "room on the disk",
@@ -177,7 +207,14 @@ class Oversight:
                 is_required=not stalled.isdisjoint(_ESSENTIAL),
             ),
             Check("memory", "" if pressure is Pressure.NONE else f"pressure is {pressure.name.lower()}"),
+            *self._certificate_checks(),
         ]
+
+    def _certificate_checks(self) -> list[Check]:
+        if self._certificate is None:
+            return []
+        # What is served still works, or another node has the same files.
+        return [Check("certificate", self._certificate.problem, is_required=False)]
 
 
 def _problem_of(log: CommitLog) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
     from engagement_server.governor.turns import Caller
     from engagement_server.jobs.hot_consumers import HotConsumers
+    from engagement_server.messages import Mask
     from engagement_server.model import FoldedProfile, LogBounds
     from engagement_server.store.profile_rows import Folding, ProfileRows
     from engagement_server.store.reader import Reader
@@ -39,7 +40,7 @@ class Profiles:
         self._hot_consumers = hot_consumers
         self._cursors = cursors
 
-    async def read(self, request: v1.GetProfileRequest, *, caller: Caller) -> v1.Profile:
+    async def read(self, request: v1.GetProfileRequest, *, mask: Mask | None, caller: Caller) -> v1.Profile:
         """The profile of a consumer, read step by step, so that other reads get their turn.
 
         Raises ProfileNotFoundError, and ProfilePendingError if its events are too many to be read at once;
@@ -47,7 +48,7 @@ class Profiles:
         are: no fold of it could be kept.
         """
         for _ in range(_ATTEMPTS):
-            reading = _Reading(request, ProfileMoment.of(request, now_ms=now_ms()))
+            reading = _Reading(request, ProfileMoment.of(request, now_ms=now_ms()), mask)
             answer = None
             while answer is None and not reading.has_lost_events:
                 answer = await self._readers.run(partial(self._step, reading), caller=caller)
@@ -87,6 +88,8 @@ class Profiles:
             encode=self._cursors.encode,
             name_upload=cache(reader.profiles.upload_id),
         )
+        if reading.mask is not None:  # first: what is left out would tell how large the values are
+            reading.mask.mask_profile(profile)
         _omit_largest(profile, max_bytes=limits.MAX_EVENT_BYTES)
         is_kept = folding.events >= MIN_KEPT_EVENTS and folding.is_worth_keeping
         return profile, folding.folded_profile() if is_kept else None
@@ -98,6 +101,7 @@ class _Reading:
 
     request: v1.GetProfileRequest
     moment: ProfileMoment
+    mask: Mask | None
     start: LogBounds | None = None
     """How far the log reached when it began."""
     before: int | None = None

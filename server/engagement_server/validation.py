@@ -7,6 +7,7 @@ lists, is decided when the event is committed.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from engagement.uuid7 import uuid7
 from engagement_server.clock import now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Rejection
+from engagement_server.producer import ANYBODY
 from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.rejection_rows import erasable_subjects
 from engagement_server.store.search import indexed_texts
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from google.protobuf.message import Message
+
+    from engagement_server.producer import Producer
 
 _EVENTS_A_TURN = 50
 # An invalid event takes as long as so many valid ones.
@@ -35,6 +39,18 @@ _MAX_ERROR_BYTES = 2048
 _CUSTOMER_INFO = v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO
 _PERSONAL_INFO = v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO
 _FIELD_INVALID = v1.ErrorReason.ERROR_REASON_FIELD_INVALID
+_UUID7 = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+_NOT_UUID7 = rules.Violation(
+    "event_id",
+    "server.event.id_not_uuid7",
+    "must be a UUIDv7 in lower case, or absent: the grant is publishable",
+)
+_SOURCE_FORBIDDEN = rules.Violation(
+    "source", "server.event.source_forbidden", "must be a source that the grant of the caller names"
+)
+_AUTHENTICATED_FORBIDDEN = rules.Violation(
+    "authenticated", "server.event.authenticated_forbidden", "must be false: the grant does not allow it"
+)
 _NO_TEXTS = "", "", "", ""
 
 
@@ -57,10 +73,13 @@ class Examined:
 async def examine(
     events: Sequence[v1.Event],
     *,
+    producer: Producer = ANYBODY,
     make_id: Callable[[int, v1.Event], str] | None = None,
     max_violations: int | None = None,
 ) -> Examined:
     """Turns events into records, and looks for invalid ones; other calls get their turns meanwhile.
+
+    What the grant of the `producer` does not allow makes an event invalid too.
 
     An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7. It
     ends early once it has found more than `max_violations`.
@@ -77,12 +96,15 @@ async def examine(
         if left <= 0:
             left = _EVENTS_A_TURN
             await asyncio.sleep(0)
+        forbidden = _forbidden(event, producer)
         if not event.event_id:
             event.event_id = uuid7() if make_id is None else make_id(index, event)
         payload = event.SerializeToString(deterministic=True)
         broken = rules.check_serialized(
             event, payload, now_ms=time_ms, is_first_enough=found >= _MAX_LISTED_VIOLATIONS
         )
+        if forbidden:
+            broken = [*forbidden, *broken]
         left -= _INVALID_WEIGHT if broken else 1
         if broken:
             violations[index] = broken
@@ -91,6 +113,23 @@ async def examine(
         if max_violations is not None and found > max_violations:
             break
     return Examined(records, violations)
+
+
+def _forbidden(event: v1.Event, producer: Producer) -> Sequence[rules.Violation]:
+    """What the grant of a producer does not allow; of a publishable one, most is set as it must be."""
+    if producer is ANYBODY:
+        return ()
+    if producer.is_publishable:
+        event.authenticated = False
+        (event.source,) = producer.sources
+        is_own = not event.event_id or _UUID7.fullmatch(event.event_id)
+        return () if is_own else (_NOT_UUID7,)
+    found = []
+    if producer.sources and event.source not in producer.sources:
+        found.append(_SOURCE_FORBIDDEN)
+    if event.authenticated and not producer.may_authenticate:
+        found.append(_AUTHENTICATED_FORBIDDEN)
+    return found
 
 
 def admit(envelope: Message, examined: Examined, *, path: str) -> Batch:

@@ -84,6 +84,11 @@ class StagedPage(Page):
         super().__init__(browser, server.url)
         self.server = server
 
+    def refresh_to(self, state: str) -> None:
+        """Makes the page ask now, and waits until its first heading is this one."""
+        self.wake()
+        wait_until(lambda: self.state == state, f"the page says {state!r}")
+
     def refresh(self) -> None:
         """Makes the page ask now, as when somebody comes back to it, and waits until it shows the answer."""
         asked = self.server.asked

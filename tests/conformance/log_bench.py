@@ -87,9 +87,12 @@ class LogBench:
         assert isinstance(result, Recorded)
         return list(result.verdicts)
 
-    async def open(self, *, owner: str = "first") -> UploadState:
-        """Commits the opening of the upload."""
-        (result,) = await self.commit(OpenUpload("acme", "upload", owner))
+    async def open(self, *, owner: str = "first", principal: str = "", is_admin: bool = False) -> UploadState:
+        """Commits the opening of the upload; raises its error."""
+        opening = OpenUpload("acme", "upload", owner, principal=principal, is_admin=is_admin)
+        (result,) = await self.commit(opening)
+        if isinstance(result, RequestError):
+            raise result
         assert isinstance(result, UploadState)
         return result
 

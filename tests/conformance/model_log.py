@@ -16,6 +16,7 @@ from engagement_server.errors import (
     EventIdConflictError,
     FinishMismatchError,
     RequestError,
+    ScopeMissingError,
     SequenceGapError,
     UploadFinishedError,
     UploadNotFoundError,
@@ -68,6 +69,7 @@ class ModelUpload:
 
     state: UploadState
     owner: str
+    principal: str = ""
     results: dict[int, list[Verdict]] = field(default_factory=dict)
     digests: dict[int, bytes] = field(default_factory=dict)
     chunks: list[CommittedChunk] = field(default_factory=list)
@@ -100,13 +102,8 @@ class ModelLog:
         match operation:
             case RecordBatch(account_id, batch, is_atomic):
                 return Recorded(self._record(account_id, batch, time_ms, is_atomic=is_atomic))
-            case OpenUpload(account_id, upload_id, owner, salt, source_name):
-                fresh = UploadState(upload_id, False, 0, Tally(), time_ms, time_ms, salt)
-                upload = self.uploads.setdefault((account_id, upload_id), ModelUpload(fresh, owner))
-                upload.owner = owner
-                if source_name:
-                    upload.state = replace(upload.state, source_name=source_name)
-                return replace(upload.state, chunks=tuple(upload.chunks))
+            case OpenUpload():
+                return self._open(operation, time_ms)
             case CommitChunk():
                 return self._commit_chunk(operation, time_ms)
             case FinishUpload():
@@ -196,6 +193,17 @@ class ModelLog:
             raise EntityNotFoundError(delete.name)
         after = self.entities[delete.account_id, delete.kind] = replace(before, names=names)
         return after
+
+    def _open(self, operation: OpenUpload, time_ms: int) -> UploadState:
+        fresh = UploadState(operation.upload_id, False, 0, Tally(), time_ms, time_ms, operation.salt)
+        new = ModelUpload(fresh, operation.owner, operation.principal)
+        upload = self.uploads.setdefault((operation.account_id, operation.upload_id), new)
+        if upload.principal not in {"", operation.principal} and not operation.is_admin:
+            raise ScopeMissingError("admin")
+        upload.owner = operation.owner
+        if operation.source_name:
+            upload.state = replace(upload.state, source_name=operation.source_name)
+        return replace(upload.state, chunks=tuple(upload.chunks))
 
     def _commit_chunk(self, chunk: CommitChunk, time_ms: int) -> ChunkCommitted:
         upload = self._owned(chunk)

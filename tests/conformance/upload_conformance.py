@@ -9,13 +9,16 @@ import pytest
 from engagement_server.errors import (
     ChunkChangedError,
     FinishMismatchError,
+    ScopeMissingError,
     SequenceGapError,
     UploadFinishedError,
     UploadNotFoundError,
     UploadTakenOverError,
 )
 from engagement_server.model import CommittedChunk, Outcome, SourceDigest, Tally, UploadState
-from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, Opening, OpenUpload
+from engagement_server.store.reader import Reader
+from engagement_server.store.upload_lists import UploadQuery
 from tests.conformance.log_bench import START_MS, LogBench, LogTests, chunk
 from tests.support.events import bad_event, batch_of, customer_event
 
@@ -178,3 +181,44 @@ class UploadConformance(LogTests):
                 await bench.commit(CommitChunk("acme", upload_id, "owner", sequence, batch_of([])))
         expired = [await bench.commit(ExpireUploads(bench.time_ms + 1, max_rows=4)) for _ in range(4)]
         assert expired == [[4], [4], [4], [0]]
+
+    async def test_an_upload_belongs_to_the_principal_that_opened_it(self, bench: LogBench) -> None:
+        await bench.open(principal="crm")
+        await bench.chunk(1, customer_event("a"))
+        with pytest.raises(ScopeMissingError):
+            await bench.open(owner="other", principal="web")
+        assert (await bench.chunk(2, customer_event("b"))).committed_through == 2
+        assert (await bench.open(owner="second", principal="crm")).committed_through == 2
+        assert (await bench.open(owner="third", principal="web", is_admin=True)).committed_through == 2
+        with pytest.raises(ScopeMissingError):
+            await bench.open(owner="fourth", principal="web")
+
+    async def test_an_upload_of_nobody_belongs_to_everybody(self, bench: LogBench) -> None:
+        await bench.open()
+        await bench.chunk(1, customer_event("a"))
+        assert (await bench.open(owner="second", principal="crm")).committed_through == 1
+        assert (await bench.open(owner="third", principal="web")).committed_through == 1
+
+    async def test_an_opening_that_is_refused_takes_nothing_over(self, bench: LogBench) -> None:
+        applied: list[object] = []
+        bench.node.log.subscribe(lambda each: applied.extend(each.openings))
+        await bench.open(principal="crm")
+        with pytest.raises(ScopeMissingError):
+            await bench.open(owner="other", principal="web")
+        await bench.open(owner="second", principal="crm")
+        assert applied == [Opening("acme", "upload", "first"), Opening("acme", "upload", "second")]
+
+    async def test_a_principal_sees_its_uploads_and_those_of_nobody(self, bench: LogBench) -> None:
+        await bench.commit(
+            OpenUpload("acme", "mine", "o", principal="crm"),
+            OpenUpload("acme", "theirs", "o", principal="web"),
+            OpenUpload("acme", "old", "o"),
+        )
+
+        def seen(reader: Reader) -> list[str]:
+            found = reader.uploads(UploadQuery("acme", 10, principal="crm")).uploads
+            return [upload.upload_id for upload in found]
+
+        assert await bench.node.readers.run(seen) == ["old", "mine"]
+        with pytest.raises(UploadNotFoundError):
+            await bench.node.readers.run(lambda reader: reader.upload("acme", "theirs", principal="crm"))

@@ -15,7 +15,17 @@ DOCUMENT = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
 # Its options are the settings, whose table in docs/operations.md has a test of its own.
 HAS_OWN_TABLE = {"serve"}
 # Said once for all commands.
-GENERAL = {"--server", "--account", "--json"}
+GENERAL = {
+    "--server",
+    "--account",
+    "--json",
+    "--profile",
+    "--token-file",
+    "--ca",
+    "--cert",
+    "--key",
+    "--allow-plaintext-token",
+}
 CHOOSES_EVENTS = {"list", "tail", "export"}
 
 

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -36,6 +36,7 @@ from tests.support.server_process import ServerProcess
 from tests.support.shifted_clock import ShiftedClock
 from tests.support.small_disk import SmallDiskServer, small_disk
 from tests.support.store_file import damage_root, open_store
+from tests.support.tls_files import TlsFiles
 from tests.support.waiting import eventually
 
 _ON = {"ENGAGEMENT_HTTP": ""}
@@ -230,6 +231,15 @@ def node(
         options=("--log", log.url, "--log-replicas", "1", *options),
     ).start() as server:
         yield server
+
+
+async def test_of_a_certificate(tmp_path: Path) -> None:
+    files = TlsFiles(tmp_path / "secret")
+    with ServerProcess(tmp_path / "data", environment=_ON, options=files.options).start() as server:
+        watched = watch(lambda: server.http_address)
+        await watched.begin("EngagementCertificateExpires")
+        files.put(files.issue(expires=datetime.now(UTC) + timedelta(days=1)))
+        await watched.expect("EngagementCertificateExpires")
 
 
 def test_each_alert_is_caused_here() -> None:

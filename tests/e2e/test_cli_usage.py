@@ -70,10 +70,7 @@ def test_each_command_works_in_a_process_of_its_own(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("address", "flaw"),
     [
-        (
-            "https://x.example:443/",
-            "asks for TLS, which this command does not speak; write x.example:443 for",
-        ),
+        ("https://x.example/", "has no port; write x.example:50051, or another port."),
         ("x.example", "has no port; write x.example:50051, or another port."),
         ("http://x.example/", "has no port; write x.example:50051, or another port."),
         ("::1", "has no port; write [::1]:50051, or another port."),
@@ -161,7 +158,10 @@ def test_server_and_account_may_stand_before_the_command(cli: Cli) -> None:
     ("arguments", "sentence"),
     [
         ("--account acme", "No command is given, as in: engagement list --account acme"),
-        ("--json list", "--json belongs after the command; only --server and --account may stand before it."),
+        (
+            "--json list",
+            "--json belongs after the command; only --server, --account and --profile may stand before it.",
+        ),
         ("lst", "There is no command 'lst'; did you mean 'list'?"),
         ("entities lst", "There is no command 'lst'; did you mean 'list'?"),
         ("xyzzy", "There is no command 'xyzzy'."),

@@ -14,8 +14,15 @@ import pytest
 from click import Context
 from click.testing import CliRunner
 
+from engagement import v1
+from engagement.cli.export_format import ExportFormat
+from engagement.cli.export_parquet import ParquetFormat
+from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.program import program
+from engagement_server.access.masking import PERSON_MASK
 from tests.support.cli_process import Cli, event_line
+from tests.support.personal_events import personal_events
+from tests.support.server_process import ServerProcess
 
 
 @pytest.fixture
@@ -52,6 +59,50 @@ def test_what_breaks_a_rule_is_reported_in_the_order_of_the_file(cli: Cli) -> No
         (4, "required"),
         (5, "server.time.future"),
     ]
+
+
+def masked_export(cli: Cli, name: str) -> None:
+    """Writes an export of events that were read without the scope for persons."""
+    events = [v1.StoredEvent(event=event) for event in personal_events().values()]
+    for number, stored in enumerate(events):
+        stored.cursor = f"cursor {number}"
+        stored.masked_fields.extend(PERSON_MASK.mask_event(stored.event))
+    format_ = MASKED_EXPORTS[name]
+    part = cli.folder / "part"
+    part.write_bytes(format_.begin() + format_.encode(events))
+    format_.finish(part).rename(cli.folder / name)
+
+
+MASKED_EXPORTS: dict[str, ExportFormat] = {
+    "a.ndjson": NdjsonFormat(is_compressed=False),
+    "a.csv": CsvFormat(is_compressed=False),
+    "a.parquet": ParquetFormat(),
+}
+
+
+@pytest.mark.parametrize("name", MASKED_EXPORTS)
+def test_an_export_of_masked_events_is_no_data(cli: Cli, name: str) -> None:
+    masked_export(cli, name)
+    result = cli.run("validate", name)
+    assert result.status == 1
+    assert "2 events read: 0 valid, 2 rejected" in result.stderr
+    violations = [each["violations"][0] for each in cli.rejections(name)]
+    assert {each["rule"] for each in violations} == {
+        "server.event.masked" if name == "a.ndjson" else "table.masked"
+    }
+    assert all("read.pii" in each["description"] for each in violations)
+
+
+@pytest.mark.parametrize("name", MASKED_EXPORTS)
+def test_an_export_of_masked_events_is_not_uploaded(
+    cli: Cli, server_process: ServerProcess, name: str
+) -> None:
+    masked_export(cli, name)
+    uploading = Cli(cli.folder, server=server_process.address)
+    result = uploading.run("upload", name)
+    assert result.status == 1
+    assert ": 0 accepted, 0 duplicate, 2 rejected" in result.stderr
+    assert "read.pii" in str(uploading.rejections(name))
 
 
 def test_an_event_above_the_size_limit_is_rejected(cli: Cli) -> None:
@@ -149,6 +200,24 @@ def test_a_server_that_cannot_listen_says_so_in_one_line(cli: Cli) -> None:
     result = cli.run_process("serve", "--listen", "nowhere")
     assert result.status == 2
     assert result.stderr == "engagement: --listen must be HOST:PORT, such as 127.0.0.1:50051; got 'nowhere'\n"
+
+
+def test_a_server_that_others_could_reach_says_what_it_lacks_and_leaves_nothing_behind(cli: Cli) -> None:
+    everywhere = ("serve", "--listen", "0.0.0.0:0", "--data", "data")
+    result = cli.run_process(*everywhere)
+    assert result.status == 2
+    assert result.stderr.count("\n") == 1
+    for option in ("--tls-cert", "--insecure-no-tls", "--insecure-no-auth", "127.0.0.1"):
+        assert option in result.stderr
+    assert "--insecure-no-tls" not in cli.run_process(*everywhere, "--insecure-no-tls").stderr
+    loopback = ("serve", "--listen", "127.0.0.1:0", "--data", "data")
+    assert "--http 0.0.0.0:0 can be" in cli.run_process(*loopback, "--http", "0.0.0.0:0").stderr
+    result = cli.run_process(*loopback, "--tls-cert", "missing.pem", "--tls-key", "missing.pem")
+    assert (result.status, result.stderr) == (
+        2,
+        "engagement: --tls-cert missing.pem cannot be read: No such file or directory\n",
+    )
+    assert not (cli.folder / "data").exists()
 
 
 def test_times_that_were_converted_are_counted(cli: Cli) -> None:

@@ -61,5 +61,6 @@ def test_connections_outlive_the_oldest_stream() -> None:
     assert options["grpc.max_connection_age_grace_ms"] > 1.1 * 3_600_000
     assert options["grpc.max_allowed_incoming_connections"] == 7
     assert dict(ConnectionLimits(7, max_age_seconds=0, max_stream_age_seconds=3600).options()) == {
-        "grpc.max_allowed_incoming_connections": 7
+        "grpc.max_allowed_incoming_connections": 7,
+        "grpc.server_handshake_timeout_ms": 10_000,
     }

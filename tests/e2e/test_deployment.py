@@ -23,6 +23,8 @@ from tests.support.child_process import REPOSITORY
 from tests.support.free_ports import free_ports
 from tests.support.nats_certificates import NatsCertificates
 from tests.support.nats_node import NatsNode, PortTakenError
+from tests.support.server_process import ServerProcess
+from tests.support.tls_files import TlsFiles
 from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually, wait_until
 
 DEPLOY = REPOSITORY / "deploy"
@@ -197,12 +199,16 @@ def check(tool: str, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_a_container_tells_whether_its_server_takes_calls(server: Server) -> None:
+async def test_a_container_tells_whether_its_server_takes_calls(tmp_path: Path) -> None:
     async def status(address: str) -> int:
         process = await asyncio.create_subprocess_exec(sys.executable, DEPLOY / "is_serving.py", address)
         async with deadline("the probe ended"):
             return await process.wait()
 
     (unused,) = free_ports(1)
-    assert await status(server.address) == 0
+    encrypted = ("--http", "0.0.0.0:0", *TlsFiles(tmp_path / "secret").options, "--insecure-no-auth")
+    for options in (("--http", "127.0.0.1:0"), encrypted):
+        with ServerProcess(tmp_path / "data", options=options).start() as server:
+            port = server.http_address.rpartition(":")[2]
+            assert await status(f"127.0.0.1:{port}") == 0
     assert await status(f"127.0.0.1:{unused}") == 1

@@ -227,7 +227,7 @@ def test_both_addresses_are_printed_for_programs(tmp_path: Path) -> None:
             server.launch()
             wait_until(lambda server=server: b"\n" in server.output, "the server prints where it listens")  # type: ignore[misc]
             addresses = json.loads(server.output)
-            assert addresses.keys() == {"listen", "http"}
+            assert addresses.keys() == {"listen", "http", "https", "mtls_listen"}
             assert addresses["listen"].startswith("127.0.0.1:")
             if http == "off":
                 assert addresses["http"] is None

@@ -9,10 +9,9 @@ from contextlib import ExitStack
 import promql_parser as promql
 import pytest
 
-from engagement_server.metrics.catalogue import CATALOGUE, REJECTIONS
+from engagement_server.metrics.catalogue import ACCESS_RELOAD_FAILED, CATALOGUE, REJECTIONS
 from tests.support.alerts import EXPRESSIONS, Rule, rules
 from tests.support.child_process import REPOSITORY
-from tests.support.connection import connect
 from tests.support.events import bad_event
 from tests.support.management import Sample, ask, samples
 from tests.support.nats_cluster import NatsCluster
@@ -20,6 +19,7 @@ from tests.support.panels import DASHBOARD, panels
 from tests.support.promql import grouping_labels, scraped, selectors
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
+from tests.support.tls_files import TlsFiles
 
 _TARGET = {"job", "instance"}
 _GROWING = re.compile(r".*_(total|bucket|count|sum)")
@@ -29,8 +29,14 @@ USED = [*EXPRESSIONS.items(), *((panel.title, each) for panel in panels() for ea
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server over a replicated log that has not taken any call."""
+def files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    """The certificate of the server."""
+    return TlsFiles(tmp_path_factory.mktemp("tls") / "secret")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, files: TlsFiles) -> Iterator[ServerProcess]:
+    """A server over a replicated log, with TLS, that has not taken any call."""
     folder = tmp_path_factory.mktemp("server")
     with ExitStack() as ending:
         log = ending.enter_context(NatsCluster(folder / "nats", size=1))
@@ -38,7 +44,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
             ServerProcess(
                 folder / "data",
                 environment={"ENGAGEMENT_HTTP": ""},
-                options=("--log", log.url, "--log-replicas", "1"),
+                options=("--log", log.url, "--log-replicas", "1", *files.options),
             ).start()
         )
 
@@ -53,11 +59,14 @@ def test_all_series_are_there_at_the_first_scrape(shown: Mapping[Sample, float])
     names = {_ENDING.sub("", name) for name, _ in shown if name.startswith(("engagement_", "grpc_"))}
     names |= {name for name, _ in shown}
     missing = {name for name in CATALOGUE if name not in names}
-    assert missing == {REJECTIONS.name}, "the rules are known once one is broken"
+    # Rules are known once one is broken, and files of access are there if callers are asked.
+    assert missing == {REJECTIONS.name, ACCESS_RELOAD_FAILED.name}
 
 
-async def test_expressions_name_series_and_labels_that_are_there(first: ServerProcess) -> None:
-    async with connect(first.address) as connection:
+async def test_expressions_name_series_and_labels_that_are_there(
+    first: ServerProcess, files: TlsFiles
+) -> None:
+    async with files.connect(first.address) as connection:
         await expect_refused(connection.record(bad_event()))
     scrape = scraped({"here": samples(ask(first.http_address, "/metrics").text)}, seconds=0.0)
     for title, expression in USED:

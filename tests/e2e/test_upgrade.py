@@ -146,3 +146,18 @@ def test_a_store_that_cannot_be_upgraded_is_refused_and_left_alone(
     with pytest.raises(ConfigurationError, match=expected), opened(data_dir):
         pass
     assert (data_dir / "engagement.db").read_bytes() == before
+
+
+def test_uploads_of_a_store_of_version_9_belong_to_everybody(data_dir: Path) -> None:
+    current = contents(data_dir)
+    with contextlib.closing(open_store(data_dir)) as connection:
+        connection.execute(
+            "INSERT INTO uploads VALUES (1, 'acme', 'u', 'o', 0, 0, 0, 0, 0, 0, 1, 1, '', NULL, NULL, '', 0,"
+            " '')"
+        )
+        connection.execute("ALTER TABLE uploads DROP COLUMN principal")
+        connection.pragma("user_version", 9)
+    with opened(data_dir) as connection:
+        assert Reader(connection).upload("acme", "u", principal="crm").upload_id == "u"
+    upgraded = contents(data_dir)
+    assert upgraded[0] == current[0]

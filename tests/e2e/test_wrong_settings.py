@@ -193,7 +193,8 @@ def refused(folder: Path, *arguments: str, **variables: str) -> str:
 def test_an_address_that_cannot_be_is_refused(
     tmp_path: Path, address: str, message: str, workers: str
 ) -> None:
-    assert refused(tmp_path, "--listen", address, "--workers", workers).startswith(f"engagement: {message}")
+    options = ("--workers", workers, "--insecure-no-tls", "--insecure-no-auth", "--log-level", "error")
+    assert refused(tmp_path, "--listen", address, *options).startswith(f"engagement: {message}")
 
 
 def test_one_port_cannot_be_for_calls_and_for_http(tmp_path: Path) -> None:

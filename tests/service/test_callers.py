@@ -62,7 +62,7 @@ REQUESTS: dict[str, Message] = {
     "SetRetention": v1.SetRetentionRequest(retention=_DAY),
     "ReleaseExpiry": v1.ReleaseExpiryRequest(),
 }
-IN_MEMORY = {"ListRejections", "GetServerStats"}
+IN_MEMORY = {"ListRejections", "GetServerStats", "GetIdentity"}
 """Methods that are answered without reading the store."""
 METHODS = [
     (service, method)

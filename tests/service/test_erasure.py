@@ -186,7 +186,8 @@ async def test_subscribers_are_told_in_order_which_events_are_gone(client: Engag
     erasure = await client.erase_consumer(consumer_id="ada")
     await client.record_event(customer_event("later"))
     request = v1.SubscribeEventsRequest(account_id="acme", earliest=True, stop_at_tail=True)
-    frames = [frame async for frame in client.subscribe_events(request)]
+    subscription = await client.subscribe_events(request)
+    frames = [frame async for frame in subscription.call]
     (notice,) = [frame.erasure_notice for frame in frames if frame.HasField("erasure_notice")]
     assert notice.erasure_id == erasure.erasure_id
     assert list(notice.erased_cursors) == [result.cursor for result in results]

@@ -20,12 +20,14 @@ from engagement_server.model import PartitionState
 from engagement_server.node import Server
 
 _LIMITS = ServerLimits(
+    identity_required=False,
     heartbeat_interval=timedelta(seconds=15),
     max_stream_age=timedelta(hours=1),
     upload_idle_timeout=timedelta(days=1),
     min_keepalive_interval=timedelta(seconds=10),
     allows_short_retention=False,
     max_metadata_bytes=32 * 1024,
+    encrypted=False,
 )
 
 

@@ -20,7 +20,7 @@ from engagement_server.model import UploadState
 from engagement_server.node import Server
 from engagement_server.operations import OpenUpload
 from engagement_server.store.database import DatabaseFile, read_cursors
-from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
+from engagement_server.streams.upload_answers import MAX_UNACKED_CHUNKS
 from engagement_server.streams.uploads import Uploads
 from tests.support.calls import stored_ids
 from tests.support.events import customer_event

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any  # options of any type
 
 import grpc
 import pytest
@@ -34,8 +36,10 @@ from engagement import (
     Uploader,
     v1,
 )
+from engagement.channel import tls_credentials
 from engagement.errors import error_from_rpc
 from engagement.retry import is_transient
+from engagement.tokens import TokenAnswer
 from engagement.upload.source import SourceDigester, canonical_form
 from engagement_server.node import Server
 from tests.support.vectors import VECTORS, Json, ScriptedServer, cases, name_of
@@ -161,21 +165,60 @@ async def test_what_does_not_go_as_written_is_told(tmp_path: Path) -> None:
 
 async def _play(case: Json, scripted: ScriptedServer) -> Json:
     """The outcome of a case, limited to the members that it expects."""
-    is_tls = case.get("tls", False)
-    credentials = grpc.ssl_channel_credentials(scripted.certificates) if is_tls else None
+    tokens = ListedTokens(case["tokens"]) if "tokens" in case else None
+    address, credentials = scripted.address, None
+    if case.get("client_certificate"):
+        address, credentials = scripted.mutual_tls_address, scripted.credentials(with_certificate=True)
+    elif case.get("tls"):
+        address, credentials = scripted.tls_address, scripted.credentials()
     async with EngagementClient(
-        scripted.tls_address if is_tls else scripted.address,
+        address,
         account_id=case["name"],
         credentials=credentials,
-        token=case.get("token"),
+        token=tokens or case.get("token"),
         timeout_seconds=_TIMEOUT_SECONDS,
     ) as client:
         ((call, arguments),) = case["call"].items()
         outcome = await _CALLS[call](client, arguments, max_outage_seconds=case.get("max_outage_seconds", 10))
+        if tokens is not None:
+            outcome["token_asks"] = tokens.asks
         problems = await client.list_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS)
     if "result" in outcome:
         outcome["result"] = {key: outcome["result"].get(key) for key in case["expected"]["result"]}
     return {**outcome, "problems": list(problems.names)}
+
+
+class ListedTokens:
+    """A function for a token: it answers with those of a case in order, and then with the last one."""
+
+    def __init__(self, answers: Sequence[Json]) -> None:
+        self._answers = answers
+        self.asks = 0
+
+    async def __call__(self) -> TokenAnswer:
+        answer = self._answers[min(self.asks, len(self._answers) - 1)]
+        self.asks += 1
+        token: str = answer["token"]
+        if "expires_in_seconds" not in answer:
+            return token
+        return token, datetime.now(UTC) + timedelta(seconds=answer["expires_in_seconds"])
+
+
+@pytest.mark.parametrize("case", cases("targets.json"), ids=name_of)
+async def test_a_token_leaves_this_machine_in_plain_text_only_if_that_is_allowed(case: Json) -> None:
+    def create(**options: Any) -> EngagementClient:  # those of EngagementClient
+        return EngagementClient(case["name"], account_id="acme", token="secret", **options)
+
+    if not case["is_this_machine"]:
+        with pytest.raises(ValueError, match="in plain text"):
+            create()
+    allowed = {} if case["is_this_machine"] else {"allow_plaintext_token": True}
+    await create(**allowed).close()
+    await create(credentials=tls_credentials()).close()
+
+
+async def _server_info(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
+    return {"version": (await client.get_server_info()).version}
 
 
 async def _record_event(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
@@ -268,6 +311,7 @@ async def _follow(client: EngagementClient, arguments: Json, *, max_outage_secon
 
 
 _CALLS = {
+    "server_info": _server_info,
     "record_event": _record_event,
     "record_events": _record_events,
     "list_events": _list_events,

@@ -40,6 +40,8 @@ class Cli:
             **os.environ,
             "ENGAGEMENT_SERVER": self.server,
             "ENGAGEMENT_ACCOUNT": self.account,
+            # Not the profiles of whoever runs the tests.
+            "XDG_CONFIG_HOME": str(self.folder / "configuration"),
             "PYTHONWARNINGS": "error",
             **self.settings,
         }

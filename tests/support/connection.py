@@ -96,6 +96,14 @@ class Connection:
 
 
 @asynccontextmanager
+async def connection_of(address: str, credentials: grpc.ChannelCredentials) -> AsyncIterator[Connection]:
+    """Opens a connection of its own over TLS."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
+        yield Connection(channel, v1.IngestServiceStub(channel), v1.EventServiceStub(channel))
+
+
+@asynccontextmanager
 async def connect(address: str, *, compression: grpc.Compression | None = None) -> AsyncIterator[Connection]:
     """Opens a connection of its own to a server."""
     options = [("grpc.use_local_subchannel_pool", 1)]

@@ -37,7 +37,7 @@ _NUMBERS = (1, 2, 3)
 # What differs from run to run, or between versions of grpcurl.
 _VOLATILE = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uuid>"),
-    (re.compile(r"\bA[\w-]{25}(?![\w-])"), "<cursor>"),
+    (re.compile(r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*AAA)[\w-]{26}(?![\w-])"), "<cursor>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b1[789]\d{11}\b"), "<milliseconds>"),
     (re.compile(r"\(\d[\d.,]* s, [\d,]+/s\)"), "(<speed>)"),
@@ -122,7 +122,13 @@ def _run(block: Block, *, folder: Path, address: str) -> str:
     process = subprocess.Popen(
         [*command, "-c", program],
         cwd=folder,
-        env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", "ENGAGEMENT_SERVER": address},
+        env={
+            **os.environ,
+            "PATH": f"{commands}:{os.environ['PATH']}",
+            "ENGAGEMENT_SERVER": address,
+            # Not the profiles of whoever runs the tests.
+            "XDG_CONFIG_HOME": str(folder / ".config"),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -22,9 +22,9 @@ from contextlib import suppress
 NUMBER_BYTES = 8
 """The length of a number in messages."""
 _IMPORTED = (
+    "engagement_server.commands.serve",  # first, as it sets up what the others load
     "engagement.cli.program",
     "engagement_server.app",
-    "engagement_server.commands.serve",
     "engagement_server.log.nats.jetstream_log",
     "engagement_server.workers.parent",
 )

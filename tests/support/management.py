@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,16 @@ class Answer:
 
 def ask(address: str, path: str, *, method: str = "GET", **headers: str) -> Answer:
     """Sends a request to HOST:PORT; blocks until the answer is there. Names of headers are in lower case."""
-    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    return _ask(http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS), method, path, headers)
+
+
+def ask_over_tls(address: str, path: str, context: ssl.SSLContext) -> Answer:
+    """Sends a request over TLS."""
+    connection = http.client.HTTPSConnection(address, timeout=_TIMEOUT_SECONDS, context=context)
+    return _ask(connection, "GET", path, {})
+
+
+def _ask(connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str]) -> Answer:
     try:
         connection.request(method, path, headers=headers)
         response = connection.getresponse()

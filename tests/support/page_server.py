@@ -28,6 +28,8 @@ class PageServer:
         self.answer: Any = {}  # Any: broken answers as well
         self.status = 200
         self.asked = 0
+        self.authorization: str | None = None
+        """What the last question said about who asks."""
         self.gate = threading.Event()
         """Answers wait until it is set."""
         self.gate.set()
@@ -64,8 +66,9 @@ class PageServer:
             self._thread.join(DEADLINE_SECONDS)
             self._server = None
 
-    async def _stats(self, _: Request) -> Response:
+    async def _stats(self, request: Request) -> Response:
         self.asked += 1
+        self.authorization = request.headers.get("authorization")
         await asyncio.to_thread(self.gate.wait, DEADLINE_SECONDS)
         headers = {"X-Asked": str(self.asked)}
         content = json.dumps(self.answer)

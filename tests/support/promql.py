@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -104,6 +105,8 @@ def _value(node: promql.Expr, scrapes: Sequence[Scrape]) -> Vector | float:
             return _aggregate(node, scrapes)
         case promql.BinaryExpr():
             return _binary(node, scrapes)
+        case promql.Call() if node.func.name == "time":
+            return time.time()
         case promql.Call():
             return _call(node, scrapes)
     raise AssertionError(f"rules use no {type(node).__name__}")
@@ -187,6 +190,8 @@ def _binary(node: promql.BinaryExpr, scrapes: Sequence[Scrape]) -> Vector:
         if (compare := _COMPARISONS.get(str(node.op))) is not None:
             if compare(value, other):
                 found[labels] = value
+        elif str(node.op) == "-":
+            found[_without(labels, ignored)] = value - other
         else:
             assert str(node.op) == "/", node.op
             found[_without(labels, ignored)] = value / other if other else math.nan

@@ -10,6 +10,8 @@ from engagement import v1
 from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
 
 Request = v1.SubscribeEventsRequest
@@ -44,8 +46,10 @@ def subscribing(
 class RawSubscription:
     """Reads the messages of one stream, each within a deadline."""
 
-    def __init__(self, events: EventServiceAsyncStub, request: Request) -> None:
-        self.call = events.SubscribeEvents(request)
+    def __init__(
+        self, events: EventServiceAsyncStub, request: Request, *, metadata: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.call = events.SubscribeEvents(request, metadata=metadata)
 
     async def read(self) -> Response:
         """The next message; fails at the end of the stream."""

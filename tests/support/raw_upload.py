@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,8 @@ def finish(last_sequence: int) -> Request:
 class RawUpload:
     """One stream."""
 
-    def __init__(self, ingest: IngestServiceAsyncStub) -> None:
-        self.call = ingest.UploadEvents()
+    def __init__(self, ingest: IngestServiceAsyncStub, *, metadata: Sequence[tuple[str, str]] = ()) -> None:
+        self.call = ingest.UploadEvents(metadata=metadata)
 
     async def send(self, *requests: Request) -> None:
         """Writes requests, waiting while the transport takes no more, as long as the stream goes on."""

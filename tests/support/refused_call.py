@@ -43,11 +43,16 @@ class RefusedCall:
         info = error_details_pb2.ErrorInfo()
         bad_request = error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
+        quota = error_details_pb2.QuotaFailure()
         for detail in status.details:
-            assert any(detail.Unpack(message) for message in (info, bad_request, retry))
+            assert any(detail.Unpack(message) for message in (info, bad_request, retry, quota))
         assert info.domain == "engagement.v1"
         retry_delay_ms = retry.retry_delay.ToMilliseconds()
-        assert retry_delay_ms == int(trailing.get("grpc-retry-pushback-ms", 0))
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:  # clients wait for quotas by themselves
+            assert "grpc-retry-pushback-ms" not in trailing
+            assert quota.violations
+        else:
+            assert retry_delay_ms == int(trailing.get("grpc-retry-pushback-ms", 0))
         return cls(
             code=error.code(),
             message=status.message,

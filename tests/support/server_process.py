@@ -79,8 +79,17 @@ class ServerProcess(ChildProcess):
     @property
     def http_address(self) -> str:
         """HOST:PORT of the management port; the environment must turn it on."""
-        wait_until(lambda: self.output.count(b"\n") > 1, "the server says where its management port is")
-        match = re.fullmatch(r"health and metrics on http://(\S+)", self.output.decode().splitlines()[1])
+        return self._address_after(r"health and metrics on https?://")
+
+    @property
+    def mtls_address(self) -> str:
+        """HOST:PORT of the listener for clients with certificates."""
+        return self._address_after("clients with certificates on ")
+
+    def _address_after(self, introduction: str) -> str:
+        line = re.compile(rf"^{introduction}(\S+)\n", re.MULTILINE)
+        wait_until(lambda: bool(line.search(self.output.decode())), f"the server says its {introduction!r}")
+        match = line.search(self.output.decode())
         assert match, self.output
         return match[1]
 

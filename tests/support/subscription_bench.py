@@ -13,6 +13,7 @@ from engagement import v1
 from engagement_server.governor.turns import Caller
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
+from engagement_server.messages import Mask
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, EraseEvents, RecordBatch, Recorded
 from engagement_server.store.database import DatabaseFile, read_cursors
@@ -104,6 +105,7 @@ class StoppableReader:
         account_id: str = "acme",
         after_cursor: str = "",
         stop_at_tail: bool = False,
+        mask: Mask | None = None,
     ) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
@@ -121,7 +123,7 @@ class StoppableReader:
         else:
             request.earliest = True
         self._task = asyncio.create_task(
-            bench.subscriptions.serve(request, self, caller=Caller("peer", "acme"))
+            bench.subscriptions.serve(request, self, mask=mask, caller=Caller("peer", "acme"))
         )
 
     async def send(self, frame: Frame) -> None:
@@ -171,8 +173,10 @@ class StoppableReader:
             await self._task
 
 
-async def at_tail(bench: Bench, *, wanted: v1.EventFilter | None = None) -> StoppableReader:
+async def at_tail(
+    bench: Bench, *, wanted: v1.EventFilter | None = None, mask: Mask | None = None
+) -> StoppableReader:
     """A reader that has caught up."""
-    reader = StoppableReader(bench, latest=True, wanted=wanted)
+    reader = StoppableReader(bench, latest=True, wanted=wanted, mask=mask)
     await reader.until(lambda each: "caught_up" in each.kinds)
     return reader

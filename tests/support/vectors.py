@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+import grpc
+
+from engagement.channel import tls_credentials
 from tests.support.child_process import REPOSITORY, ChildProcess
 
 VECTORS = REPOSITORY / "clients/vectors"
@@ -38,5 +41,16 @@ class ScriptedServer(ChildProcess):
         addresses = json.loads(self.first_line())
         self.address = str(addresses["address"])
         self.tls_address = str(addresses["tls_address"])
-        self.certificates = Path(addresses["ca_file"]).read_bytes()
+        self.mutual_tls_address = str(addresses["mutual_tls_address"])
+        self._files = {name: Path(path) for name, path in addresses.items() if name.endswith("_file")}
         return self
+
+    def credentials(self, *, with_certificate: bool = False) -> grpc.ChannelCredentials:
+        """Trusts the server, and has a certificate that the server trusts if it is asked for."""
+        if not with_certificate:
+            return tls_credentials(ca=self._files["ca_file"])
+        return tls_credentials(
+            ca=self._files["ca_file"],
+            certificate=self._files["certificate_file"],
+            key=self._files["key_file"],
+        )

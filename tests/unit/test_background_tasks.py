@@ -13,6 +13,7 @@ STARTERS = {"create_task", "ensure_future"}
 HANDLED = {
     "app.py:_be_lame_duck": "cannot fail",
     "app.py:_serve": "waits for all of them",
+    "http/encrypting.py:EncryptedListener._accept": "ends the connection; a broken one is logged by the loop",
     "jobs/erasures.py:Erasures._run_of": "logs its failures; `resume` tries again",
     "jobs/erasures.py:Erasures._purge": "its callers wait for it",
     "log/committer.py:Committer.__init__": "answers every failure to the callers of the commit",

@@ -10,6 +10,7 @@ import pytest
 
 from engagement import Uploader, v1
 from engagement.follow import Follower
+from engagement.streams import OpenStream
 from tests.support.waiting import deadline
 
 
@@ -43,12 +44,13 @@ class Client:
 
     account_id = "acme"
     timeout_seconds = 60.0
+    is_token_renewable = False
 
     def __init__(self, call: EndingCall) -> None:
         self._call = call
 
-    def upload_events(self) -> EndingCall:
-        return self._call
+    async def upload_events(self) -> OpenStream[EndingCall]:
+        return OpenStream(self._call, lambda: None)
 
 
 async def cancelled_at(call: EndingCall, work: asyncio.Task[Any]) -> None:
@@ -68,5 +70,9 @@ async def test_an_upload_ends() -> None:
 
 async def test_a_follower_ends() -> None:
     call = EndingCall()
-    follower = Follower(cast("Any", lambda _: call), v1.SubscribeEventsRequest(), silence_seconds=60.0)
+
+    async def subscribe(_: v1.SubscribeEventsRequest) -> OpenStream[EndingCall]:
+        return OpenStream(call, lambda: None)
+
+    follower = Follower(cast("Any", subscribe), v1.SubscribeEventsRequest(), silence_seconds=60.0)
     await cancelled_at(call, asyncio.ensure_future(anext(follower)))

@@ -41,7 +41,8 @@ def messages(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 def values(field: Any) -> st.SearchStrategy[Any]:  # Any: descriptors have two types
     if field.message_type is None:
-        return SCALARS[field.cpp_type]
+        scalars = SCALARS[field.cpp_type]
+        return st.lists(scalars, max_size=3) if field.is_repeated else scalars
     if field.message_type.GetOptions().map_entry:
         return st.dictionaries(texts, texts, max_size=3)
     if field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:

@@ -26,6 +26,8 @@ from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_parquet import ParquetFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.failures import CommandError
+from engagement_server.access.masking import PERSON_MASK
+from tests.support.personal_events import personal_events
 
 RECEIVED = Timestamp(seconds=1_700_000_000, nanos=123_000_000)
 CUSTOMER = v1.StoredEvent(
@@ -113,6 +115,38 @@ def test_csv_tells_absent_from_empty(tmp_path: Path) -> None:
     assert json.loads(second["personal_info.other_contacts"]) == [{"email": "z@example.com"}, {"phone": ""}]
     # The empty balance stands between an absent type and an absent id.
     assert ',,"",,' in raw
+
+
+def masked_events() -> list[v1.StoredEvent]:
+    """The events as a caller who may not see persons has them."""
+    events = [v1.StoredEvent(cursor=f"m-{name}", event=event) for name, event in personal_events().items()]
+    for stored in events:
+        stored.masked_fields.extend(PERSON_MASK.mask_event(stored.event))
+    return events
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_what_is_masked_is_absent_in_a_table_and_named(name: str, tmp_path: Path) -> None:
+    events = masked_events()
+    file = write(FORMATS[name], tmp_path / "part", [*events, PERSON])
+    if name == "csv":
+        with file.open(newline="") as lines:
+            rows: list[dict[str, Any]] = [*csv.DictReader(lines)]
+    else:
+        rows = parquet.read_table(file).to_pylist()
+    for stored, row in zip(events, rows[:-1], strict=True):
+        assert row["masked_fields"] == ",".join(stored.masked_fields)
+        assert not any(row[path] for path in stored.masked_fields)
+        assert row["set"]
+    assert rows[0]["customer_info.balance"]
+    assert not rows[-1]["masked_fields"]
+    assert rows[-1]["personal_info.name"] == "Zoë"
+
+
+def test_what_is_masked_is_named_in_a_line(tmp_path: Path) -> None:
+    events = masked_events()
+    lines = write(FORMATS["ndjson"], tmp_path / "part", events).read_text().splitlines()
+    assert [json_format.Parse(line, v1.StoredEvent()) for line in lines] == events
 
 
 @given(texts, st.none() | texts)

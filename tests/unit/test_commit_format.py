@@ -43,7 +43,7 @@ BATCH = Batch(
 SOURCE = SourceDigest(12, "13")
 OPERATIONS: list[Operation] = [
     operations.RecordBatch("a", BATCH, is_atomic=True),
-    operations.OpenUpload("a", "u", "o", "s", "n"),
+    operations.OpenUpload("a", "u", "o", "s", "n", "p", is_admin=True),
     operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),
     operations.FinishUpload("a", "u", "o", 16, SOURCE, 46),
     operations.ExpireUploads(17, 18, 28, 29),

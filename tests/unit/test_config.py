@@ -13,6 +13,8 @@ from engagement_server.http.config import HttpConfig
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.workers.config import WorkerConfig
 
+PEM = Path("any.pem")
+MUTUAL = {"tls_cert": PEM, "tls_key": PEM, "mtls_listen": "a:1", "mtls_ca": PEM}
 LOG = "nats://a:4222,tls://user:s3cret@b:4222, nats://c"
 
 
@@ -62,6 +64,13 @@ def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: s
         (Config, {"lame_duck_seconds": -1}, "--lame-duck-seconds must be a number from 0 to 3600"),
         (Config, {"max_connection_age_seconds": 1e7}, "--max-connection-age-seconds must be a number from 0"),
         (Config, {"listen": ":1"}, "--listen must be HOST:PORT"),
+        (Config, {"tls_cert": PEM}, "--tls-cert and --tls-key belong together; give both or none"),
+        (Config, {"tls_key": PEM}, "--tls-cert and --tls-key belong together; give both or none"),
+        (Config, {"mtls_listen": "a:1"}, "--mtls-listen and --mtls-ca belong together; give both or none"),
+        (Config, {"mtls_ca": PEM}, "--mtls-listen and --mtls-ca belong together; give both or none"),
+        (Config, {"mtls_listen": "a:1", "mtls_ca": PEM}, "--mtls-listen needs the server's own certificate"),
+        (Config, MUTUAL | {"mtls_listen": "a"}, "--mtls-listen must be HOST:PORT"),
+        (Config, MUTUAL | {"listen": "a:1"}, "--mtls-listen must be another address than --listen"),
         (Config, {"listen": "a:65536"}, "--listen must be HOST:PORT"),
         (WorkerConfig, {"workers": 65}, "--workers must be a whole number from 1 to 64; got 65"),
         (WorkerConfig, {"workers": 0}, "--workers must be a whole number from 1 to 64; got 0"),

@@ -15,6 +15,8 @@ from packaging.utils import canonicalize_name
 from engagement_server.commands.log import log
 from engagement_server.commands.serve import serve
 from engagement_server.config import Config
+from engagement_server.http.config import HttpConfig
+from engagement_server.listeners import require_protected_listeners
 from engagement_server.service_manager import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -94,11 +96,53 @@ def test_a_node_that_is_cut_off_is_not_started_again() -> None:
 def test_a_node_has_the_time_to_stop() -> None:
     pod = STATEFUL_SETS["engagement"]["template"]["spec"]
     (container,) = pod["containers"]
-    options = dict(argument.removeprefix("--").split("=") for argument in container["args"][1:])
+    options = options_of(container["args"])
     lame_duck_seconds = float(options["lame-duck-seconds"])
     # By then a node that stops is no longer ready.
     assert lame_duck_seconds > 0
     assert pod["terminationGracePeriodSeconds"] > lame_duck_seconds + Config().stop_grace_seconds + 5
+
+
+def options_of(arguments: list[str]) -> dict[str, str]:
+    """The options of a command of containers; a switch has no value."""
+    assert arguments[0] == "serve"
+    return {
+        argument.partition("=")[0].removeprefix("--"): argument.partition("=")[2]
+        for argument in arguments[1:]
+    }
+
+
+def test_containers_start_with_what_protects_them_and_warn_of_what_does_not() -> None:
+    (container,) = STATEFUL_SETS["engagement"]["template"]["spec"]["containers"]
+    (listen,) = re.findall(r'ENGAGEMENT_LISTEN="(\S+)"', (DEPLOY / "Dockerfile").read_text())
+    for arguments, switches in (
+        (COMPOSE["services"]["node-1"]["command"], ["--insecure-no-tls", "--insecure-no-auth"]),
+        (container["args"], ["--insecure-no-auth"]),
+    ):
+        options = options_of(arguments)
+        config = Config(
+            listen=options.get("listen", listen),
+            tls_cert=Path(options["tls-cert"]) if "tls-cert" in options else None,
+            tls_key=Path(options["tls-key"]) if "tls-key" in options else None,
+            insecure_no_tls="insecure-no-tls" in options,
+            insecure_no_auth="insecure-no-auth" in options,
+        )
+        warnings = require_protected_listeners(config, HttpConfig(http=options["http"]))
+        assert [warning.partition(":")[0] for warning in warnings] == switches
+
+
+def test_the_certificate_of_a_pod_is_mounted_so_that_it_can_be_replaced() -> None:
+    pod = STATEFUL_SETS["engagement"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "tls"]
+    assert "subPath" not in mount
+    options = options_of(container["args"])
+    assert options["tls-cert"] == f"{mount['mountPath']}/tls.crt"
+    assert options["tls-key"] == f"{mount['mountPath']}/tls.key"
+    assert any(volume["name"] == "tls" for volume in pod["volumes"])
+    for name, probe in container.items():
+        if name.endswith("Probe"):
+            assert probe["httpGet"]["scheme"] == "HTTPS"
 
 
 def test_flags_and_variables_are_those_of_the_server() -> None:

@@ -89,7 +89,7 @@ class Parts:
         return FoldSubject(account_id, customer_id=name)
 
     async def read(self, name: str = "ada", *, account_id: str = "acme") -> v1.Profile:
-        return await self.profiles.read(self.request(name, account_id=account_id), caller=CALLER)
+        return await self.profiles.read(self.request(name, account_id=account_id), mask=None, caller=CALLER)
 
     async def count_read(self) -> int:
         """The number of events that a read has to fold now."""
@@ -204,7 +204,7 @@ async def test_a_profile_of_the_past_is_read_to_its_end_however_many_events_ther
     await parts.record(MIN_KEPT_EVENTS)
     request = parts.request()
     request.before_time.FromMilliseconds(now_ms() + 1000)
-    profile = await parts.profiles.read(request, caller=CALLER)
+    profile = await parts.profiles.read(request, mask=None, caller=CALLER)
     assert profile.customer_info.balance == str(MIN_KEPT_EVENTS - 1)
     assert await parts.count_read() == MIN_KEPT_EVENTS
 

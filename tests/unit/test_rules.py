@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagement import limits, v1
+from engagement.masked import MASKED_KEY, MASKED_TEXT
 from engagement.rules import (
     Violation,
     check_events,
@@ -29,8 +30,9 @@ full_lengths = st.sampled_from([12_500, 12_501, 49_900, 50_000, 50_001])
 characters = st.sampled_from(["a", "é", "東", "\U0001f600"])
 short_texts = st.builds(str.__mul__, characters, lengths)
 long_texts = st.builds(str.__mul__, characters, full_lengths)
-texts = st.one_of(short_texts, short_texts, short_texts, st.just("a\0"), long_texts)
-names = st.one_of(short_texts, short_texts, short_texts, st.just("\0"))
+special_texts = st.sampled_from(["a\0", MASKED_TEXT])
+texts = st.one_of(short_texts, short_texts, short_texts, special_texts, long_texts)
+names = st.one_of(short_texts, short_texts, short_texts, st.sampled_from(["\0", MASKED_TEXT, MASKED_KEY]))
 edges_ms = [0, NOW_MS, NOW_MS + limits.MAX_CLOCK_LEAD_MS, limits.END_OF_TIME_MS]
 times_ms = st.builds(int.__add__, st.sampled_from(edges_ms), st.sampled_from([-1, 0, 1])) | st.just(-(2**63))
 parts = st.sampled_from(

@@ -248,7 +248,8 @@ async def overloaded_for_greedy(bench: Bench) -> AsyncIterator[None]:
 
 def start_read(bench: Bench, wanted: v1.EventFilter, caller: Caller) -> asyncio.Future[Segment]:
     after = first_position(1)
-    reading = bench.subscriptions.feed.read("acme", wanted, after=after, tail=after + 10, caller=caller)
+    feed = bench.subscriptions.feed
+    reading = feed.read("acme", wanted, after=after, tail=after + 10, mask=None, caller=caller)
     return asyncio.ensure_future(reading)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
+from engagement_server.access.masking import PERSON_MASK
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, Commit, EraseEvents, Operation, RecordBatch
 from engagement_server.streams import tails
@@ -180,6 +181,24 @@ async def test_the_memory_for_new_events_is_bounded_whoever_does_not_read(
     await reader.until(lambda each: len(each.ids) == 5_000)
     assert reader.ids == [event.event_id for event in customer_events(5_000)]
     await reader.end()
+
+
+async def test_what_is_masked_of_new_events_counts_as_memory_and_is_let_go(bench: Bench) -> None:
+    plain = await at_tail(bench)
+    await bench.record(10)
+    await plain.until(lambda each: len(each.ids) == 10)
+    tails_ = bench.subscriptions.tails
+    without = tails_.held_bytes
+    masked = await at_tail(bench, mask=PERSON_MASK)
+    with_masked = tails_.held_bytes
+    await bench.record(10, start=10)
+    for reader, count in ((plain, 20), (masked, 10)):
+        await reader.until(lambda each, count=count: len(each.ids) == count)  # type: ignore[misc]
+    assert 0 < without < with_masked
+    assert tails_.held_bytes > with_masked + without
+    for reader in (masked, plain):
+        await reader.end()
+    assert tails_.held_bytes == 0
 
 
 async def test_accounts_that_nobody_follows_hold_nothing(bench: Bench) -> None:

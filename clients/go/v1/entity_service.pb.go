@@ -444,7 +444,7 @@ var File_engagement_v1_entity_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_entity_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/entity_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\"\x8d\x01\n" +
+	"\"engagement/v1/entity_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1aengagement/v1/access.proto\"\x8d\x01\n" +
 	"\x13ListEntitiesRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x129\n" +
@@ -478,11 +478,14 @@ const file_engagement_v1_entity_service_proto_rawDesc = "" +
 	"EntityKind\x12\x1b\n" +
 	"\x17ENTITY_KIND_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bENTITY_KIND_CUSTOMER_STATUS\x10\x01\x12\x1d\n" +
-	"\x19ENTITY_KIND_CUSTOMER_TYPE\x10\x022\x9c\x02\n" +
-	"\rEntityService\x12\\\n" +
-	"\fListEntities\x12\".engagement.v1.ListEntitiesRequest\x1a#.engagement.v1.ListEntitiesResponse\"\x03\x90\x02\x01\x12T\n" +
-	"\vPutEntities\x12!.engagement.v1.PutEntitiesRequest\x1a\".engagement.v1.PutEntitiesResponse\x12W\n" +
-	"\fDeleteEntity\x12\".engagement.v1.DeleteEntityRequest\x1a#.engagement.v1.DeleteEntityResponseBx\n" +
+	"\x19ENTITY_KIND_CUSTOMER_TYPE\x10\x022\xb6\x02\n" +
+	"\rEntityService\x12d\n" +
+	"\fListEntities\x12\".engagement.v1.ListEntitiesRequest\x1a#.engagement.v1.ListEntitiesResponse\"\v\xaa\xbb\x18\x04\n" +
+	"\x02\x02\x05\x90\x02\x01\x12]\n" +
+	"\vPutEntities\x12!.engagement.v1.PutEntitiesRequest\x1a\".engagement.v1.PutEntitiesResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x05\x12`\n" +
+	"\fDeleteEntity\x12\".engagement.v1.DeleteEntityRequest\x1a#.engagement.v1.DeleteEntityResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x05Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -530,6 +533,7 @@ func file_engagement_v1_entity_service_proto_init() {
 	if File_engagement_v1_entity_service_proto != nil {
 		return
 	}
+	file_engagement_v1_access_proto_init()
 	file_engagement_v1_entity_service_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -90,6 +90,11 @@ const (
 	//
 	//	{"reason": "CURSOR_MISMATCH", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_CURSOR_MISMATCH ErrorReason = 8
+	// The metadata of a call names its account twice, or another one than its
+	// request. INVALID_ARGUMENT. Not retryable: name the account of the request, once.
+	//
+	//	{"reason": "ACCOUNT_MISMATCH", "domain": "engagement.v1"}
+	ErrorReason_ERROR_REASON_ACCOUNT_MISMATCH ErrorReason = 9
 	// An event with the same id and other content is stored. ALREADY_EXISTS. Not
 	// retryable: give the event an id of its own.
 	//
@@ -190,34 +195,41 @@ const (
 	//	{"reason": "PROFILE_NOT_FOUND", "domain": "engagement.v1",
 	//	 "metadata": {"consumerId": "c-1"}}
 	ErrorReason_ERROR_REASON_PROFILE_NOT_FOUND ErrorReason = 54
-	// The call carries no token. UNAUTHENTICATED.
+	// The call carries no token, and no certificate of its caller either.
+	// UNAUTHENTICATED. Not retryable as it is: send a token.
 	//
 	//	{"reason": "TOKEN_MISSING", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_TOKEN_MISSING ErrorReason = 60
-	// The service does not accept the token. UNAUTHENTICATED.
+	// The server does not accept the token or the certificate, or knows no
+	// principal for it. UNAUTHENTICATED. Not retryable with the same one.
 	//
 	//	{"reason": "TOKEN_INVALID", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_TOKEN_INVALID ErrorReason = 61
-	// The token has expired. UNAUTHENTICATED. Retry with a new token.
+	// The token or the certificate has expired. UNAUTHENTICATED. Retry with a new
+	// one.
 	//
 	//	{"reason": "TOKEN_EXPIRED", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_TOKEN_EXPIRED ErrorReason = 62
-	// The token does not cover this account. PERMISSION_DENIED.
+	// The caller's grant does not cover the account, whether it exists or not; or
+	// the call names none in its metadata (`engagement-account`).
+	// PERMISSION_DENIED. Not retryable.
 	//
 	//	{"reason": "ACCOUNT_FORBIDDEN", "domain": "engagement.v1",
 	//	 "metadata": {"accountId": "acme"}}
 	ErrorReason_ERROR_REASON_ACCOUNT_FORBIDDEN ErrorReason = 63
-	// The token does not cover this kind of call. PERMISSION_DENIED.
+	// The caller's grant has none of the scopes that the method needs, or that a
+	// part of the request needs; the metadata lists them. PERMISSION_DENIED. Not
+	// retryable.
 	//
 	//	{"reason": "SCOPE_MISSING", "domain": "engagement.v1",
-	//	 "metadata": {"scope": "ingest"}}
+	//	 "metadata": {"scopes": "ingest, read"}}
 	ErrorReason_ERROR_REASON_SCOPE_MISSING ErrorReason = 64
-	// The account has used up its quota. RESOURCE_EXHAUSTED, with
-	// `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after the
-	// delay.
+	// A quota of the caller is used up. RESOURCE_EXHAUSTED, with
+	// `google.rpc.QuotaFailure`. Retry after the delay of `google.rpc.RetryInfo`;
+	// without one, waiting does not help: the store of an account is full.
 	//
 	//	{"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
-	//	 "metadata": {"limit": "1000", "unit": "events/s"}}
+	//	 "metadata": {"quota": "events_per_second", "limit": "1000"}}
 	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 70
 	// The server has more work queued than it allows. UNAVAILABLE, with
 	// `google.rpc.RetryInfo`. Retry with the same ids.
@@ -278,6 +290,7 @@ var (
 		6:   "ERROR_REASON_PAGE_TOKEN_MISMATCH",
 		7:   "ERROR_REASON_CURSOR_MALFORMED",
 		8:   "ERROR_REASON_CURSOR_MISMATCH",
+		9:   "ERROR_REASON_ACCOUNT_MISMATCH",
 		20:  "ERROR_REASON_EVENT_ID_CONFLICT",
 		21:  "ERROR_REASON_REQUEST_ID_REUSED",
 		30:  "ERROR_REASON_SEQUENCE_GAP",
@@ -318,6 +331,7 @@ var (
 		"ERROR_REASON_PAGE_TOKEN_MISMATCH":  6,
 		"ERROR_REASON_CURSOR_MALFORMED":     7,
 		"ERROR_REASON_CURSOR_MISMATCH":      8,
+		"ERROR_REASON_ACCOUNT_MISMATCH":     9,
 		"ERROR_REASON_EVENT_ID_CONFLICT":    20,
 		"ERROR_REASON_REQUEST_ID_REUSED":    21,
 		"ERROR_REASON_SEQUENCE_GAP":         30,
@@ -381,7 +395,7 @@ var File_engagement_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	" engagement/v1/error_reason.proto\x12\rengagement.v1*\x88\n" +
+	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xab\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
@@ -392,7 +406,8 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_FILTER_INVALID\x10\x05\x12$\n" +
 	" ERROR_REASON_PAGE_TOKEN_MISMATCH\x10\x06\x12!\n" +
 	"\x1dERROR_REASON_CURSOR_MALFORMED\x10\a\x12 \n" +
-	"\x1cERROR_REASON_CURSOR_MISMATCH\x10\b\x12\"\n" +
+	"\x1cERROR_REASON_CURSOR_MISMATCH\x10\b\x12!\n" +
+	"\x1dERROR_REASON_ACCOUNT_MISMATCH\x10\t\x12\"\n" +
 	"\x1eERROR_REASON_EVENT_ID_CONFLICT\x10\x14\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10\x15\x12\x1d\n" +
 	"\x19ERROR_REASON_SEQUENCE_GAP\x10\x1e\x12 \n" +

@@ -329,7 +329,14 @@ type StoredEvent struct {
 	MatchedCustomerType string `protobuf:"bytes,5,opt,name=matched_customer_type,json=matchedCustomerType,proto3" json:"matched_customer_type,omitempty"`
 	// Upload that brought the event. Absent if a single call did, and once the
 	// record of the upload has expired or is damaged.
-	Upload        *UploadPlace `protobuf:"bytes,6,opt,name=upload,proto3" json:"upload,omitempty"`
+	Upload *UploadPlace `protobuf:"bytes,6,opt,name=upload,proto3" json:"upload,omitempty"`
+	// Paths from the event, such as `personal_info.name`, of the fields whose
+	// values are masked, because the caller may not see what may identify a
+	// person: texts are `[masked]`, contacts became one masked contact, additional
+	// attributes one masked entry, other values are absent. Empty if nothing is
+	// masked. Comes along whatever a read mask names. An event with masked values
+	// is refused as FIELD_INVALID when it is sent.
+	MaskedFields  []string `protobuf:"bytes,7,rep,name=masked_fields,json=maskedFields,proto3" json:"masked_fields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +409,13 @@ func (x *StoredEvent) GetMatchedCustomerType() string {
 func (x *StoredEvent) GetUpload() *UploadPlace {
 	if x != nil {
 		return x.Upload
+	}
+	return nil
+}
+
+func (x *StoredEvent) GetMaskedFields() []string {
+	if x != nil {
+		return x.MaskedFields
 	}
 	return nil
 }
@@ -511,7 +525,9 @@ type EventFilter struct {
 	// is searched as `2014-10-15`.
 	//
 	// Refused with FILTER_INVALID if a quotation mark is not closed, a part has no
-	// letter or digit, or there are more than 5 beginnings.
+	// letter or digit, or there are more than 5 beginnings; and with SCOPE_MISSING
+	// without the scope `read.pii`, because it finds events by values that are
+	// masked otherwise.
 	Text string `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`
 	// Exact ids of persons: events whose `consumer_id` or
 	// `customer_info.customer_id` is one of them. At most 1,000, each of at most
@@ -980,14 +996,15 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"attributes\x12\x05\xbaH\x02\b\x01B\x16\n" +
 	"\x14_original_time_stampJ\x04\b\a\x10\n" +
-	"J\x04\b\f\x10\x14\"\xb0\x02\n" +
+	"J\x04\b\f\x10\x14\"\xd5\x02\n" +
 	"\vStoredEvent\x12*\n" +
 	"\x05event\x18\x01 \x01(\v2\x14.engagement.v1.EventR\x05event\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
 	"\freceive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x126\n" +
 	"\x17matched_customer_status\x18\x04 \x01(\tR\x15matchedCustomerStatus\x122\n" +
 	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\x122\n" +
-	"\x06upload\x18\x06 \x01(\v2\x1a.engagement.v1.UploadPlaceR\x06upload\"M\n" +
+	"\x06upload\x18\x06 \x01(\v2\x1a.engagement.v1.UploadPlaceR\x06upload\x12#\n" +
+	"\rmasked_fields\x18\a \x03(\tR\fmaskedFields\"M\n" +
 	"\vUploadPlace\x12\x1b\n" +
 	"\tupload_id\x18\x01 \x01(\tR\buploadId\x12!\n" +
 	"\fevent_number\x18\x02 \x01(\x03R\veventNumber\"\xe6\x06\n" +

@@ -1065,7 +1065,10 @@ type Profile struct {
 	MatchedCustomerType string `protobuf:"bytes,7,opt,name=matched_customer_type,json=matchedCustomerType,proto3" json:"matched_customer_type,omitempty"`
 	// Values that lost although they were accepted after the winning ones, by the
 	// attribute's path: of each attribute the one accepted last.
-	Beaten        map[string]*BeatenValue `protobuf:"bytes,8,rep,name=beaten,proto3" json:"beaten,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Beaten map[string]*BeatenValue `protobuf:"bytes,8,rep,name=beaten,proto3" json:"beaten,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Paths of the attributes whose values are masked, as in
+	// `StoredEvent.masked_fields`.
+	MaskedFields  []string `protobuf:"bytes,9,rep,name=masked_fields,json=maskedFields,proto3" json:"masked_fields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1152,6 +1155,13 @@ func (x *Profile) GetMatchedCustomerType() string {
 func (x *Profile) GetBeaten() map[string]*BeatenValue {
 	if x != nil {
 		return x.Beaten
+	}
+	return nil
+}
+
+func (x *Profile) GetMaskedFields() []string {
+	if x != nil {
+		return x.MaskedFields
 	}
 	return nil
 }
@@ -1674,7 +1684,7 @@ var File_engagement_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	"!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x02\n" +
+	"!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1aengagement/v1/access.proto\x1a\x1eengagement/v1/attributes.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x02\n" +
 	"\x0fGetEventRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12'\n" +
@@ -1770,7 +1780,7 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\x13before_receive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\x11beforeReceiveTimeB\x10\n" +
 	"\asubject\x12\x05\xbaH\x02\b\x01\"F\n" +
 	"\x12GetProfileResponse\x120\n" +
-	"\aprofile\x18\x01 \x01(\v2\x16.engagement.v1.ProfileR\aprofile\"\xeb\x04\n" +
+	"\aprofile\x18\x01 \x01(\v2\x16.engagement.v1.ProfileR\aprofile\"\x90\x05\n" +
 	"\aProfile\x12\x1f\n" +
 	"\vconsumer_id\x18\x01 \x01(\tR\n" +
 	"consumerId\x12@\n" +
@@ -1780,7 +1790,8 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\x0eomitted_fields\x18\x05 \x03(\tR\romittedFields\x126\n" +
 	"\x17matched_customer_status\x18\x06 \x01(\tR\x15matchedCustomerStatus\x122\n" +
 	"\x15matched_customer_type\x18\a \x01(\tR\x13matchedCustomerType\x12:\n" +
-	"\x06beaten\x18\b \x03(\v2\".engagement.v1.Profile.BeatenEntryR\x06beaten\x1aV\n" +
+	"\x06beaten\x18\b \x03(\v2\".engagement.v1.Profile.BeatenEntryR\x06beaten\x12#\n" +
+	"\rmasked_fields\x18\t \x03(\tR\fmaskedFields\x1aV\n" +
 	"\fSourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
 	"\x05value\x18\x02 \x01(\v2\x1a.engagement.v1.ValueSourceR\x05value:\x028\x01\x1aU\n" +
@@ -1806,14 +1817,22 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\aFolding\x12\x17\n" +
 	"\x13FOLDING_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFOLDING_MERGE\x10\x01\x12\x13\n" +
-	"\x0fFOLDING_REPLACE\x10\x022\xf9\x02\n" +
-	"\fEventService\x12P\n" +
-	"\bGetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\x0fFOLDING_REPLACE\x10\x022\x95\x03\n" +
+	"\fEventService\x12W\n" +
+	"\bGetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x02\x90\x02\x01\x12]\n" +
 	"\n" +
-	"ListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\"\x03\x90\x02\x01\x12g\n" +
-	"\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse\"\x03\x90\x02\x010\x01\x12V\n" +
+	"ListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x02\x90\x02\x01\x12n\n" +
+	"\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x02\x90\x02\x010\x01\x12]\n" +
 	"\n" +
-	"GetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponse\"\x03\x90\x02\x01Bx\n" +
+	"GetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x02\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -1916,6 +1935,7 @@ func file_engagement_v1_event_service_proto_init() {
 	if File_engagement_v1_event_service_proto != nil {
 		return
 	}
+	file_engagement_v1_access_proto_init()
 	file_engagement_v1_attributes_proto_init()
 	file_engagement_v1_event_proto_init()
 	file_engagement_v1_event_service_proto_msgTypes[0].OneofWrappers = []any{

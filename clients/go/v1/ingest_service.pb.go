@@ -2140,7 +2140,7 @@ var File_engagement_v1_ingest_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a engagement/v1/error_reason.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x01\n" +
+	"\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1aengagement/v1/access.proto\x1a engagement/v1/error_reason.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x01\n" +
 	"\x12RecordEventRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x122\n" +
@@ -2310,14 +2310,20 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\vdescription\x18\a \x01(\tR\vdescription\x12\x1f\n" +
 	"\vvalue_shape\x18\b \x01(\tR\n" +
 	"valueShape\x12)\n" +
-	"\x10violations_total\x18\t \x01(\x05R\x0fviolationsTotal2\xaf\x04\n" +
-	"\rIngestService\x12T\n" +
-	"\vRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n" +
-	"\fRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n" +
-	"\fUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x010\x01\x12S\n" +
-	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01\x12Y\n" +
-	"\vListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\x03\x90\x02\x01\x12b\n" +
-	"\x0eListRejections\x12$.engagement.v1.ListRejectionsRequest\x1a%.engagement.v1.ListRejectionsResponse\"\x03\x90\x02\x01Bx\n" +
+	"\x10violations_total\x18\t \x01(\x05R\x0fviolationsTotal2\xe2\x04\n" +
+	"\rIngestService\x12]\n" +
+	"\vRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x01\x12`\n" +
+	"\fRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x01\x12d\n" +
+	"\fUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x01(\x010\x01\x12[\n" +
+	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\v\xaa\xbb\x18\x04\n" +
+	"\x02\x01\x02\x90\x02\x01\x12a\n" +
+	"\vListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\v\xaa\xbb\x18\x04\n" +
+	"\x02\x01\x02\x90\x02\x01\x12j\n" +
+	"\x0eListRejections\x12$.engagement.v1.ListRejectionsRequest\x1a%.engagement.v1.ListRejectionsResponse\"\v\xaa\xbb\x18\x04\n" +
+	"\x02\x01\x02\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -2440,6 +2446,7 @@ func file_engagement_v1_ingest_service_proto_init() {
 	if File_engagement_v1_ingest_service_proto != nil {
 		return
 	}
+	file_engagement_v1_access_proto_init()
 	file_engagement_v1_error_reason_proto_init()
 	file_engagement_v1_event_proto_init()
 	file_engagement_v1_ingest_service_proto_msgTypes[5].OneofWrappers = []any{

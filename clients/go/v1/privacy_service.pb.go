@@ -1435,7 +1435,7 @@ var File_engagement_v1_privacy_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\n" +
-	"#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19engagement/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
+	"#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1aengagement/v1/access.proto\x1a\x19engagement/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
 	"\aSubject\x12.\n" +
 	"\vconsumer_id\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
 	"consumerId\x12.\n" +
@@ -1561,15 +1561,24 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\x18SUBJECT_KIND_CONSUMER_ID\x10\x01\x12\x1c\n" +
 	"\x18SUBJECT_KIND_CUSTOMER_ID\x10\x02\x12 \n" +
 	"\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x03\x12\x19\n" +
-	"\x15SUBJECT_KIND_EVENT_ID\x10\x042\xbd\x04\n" +
-	"\x0ePrivacyService\x12Z\n" +
-	"\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\x12V\n" +
+	"\x15SUBJECT_KIND_EVENT_ID\x10\x042\xec\x04\n" +
+	"\x0ePrivacyService\x12c\n" +
+	"\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x04\x12]\n" +
 	"\n" +
-	"GetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\"\x03\x90\x02\x01\x12\\\n" +
-	"\fListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\"\x03\x90\x02\x01\x12`\n" +
-	"\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponse\x12b\n" +
-	"\x0eGetSuppression\x12$.engagement.v1.GetSuppressionRequest\x1a%.engagement.v1.GetSuppressionResponse\"\x03\x90\x02\x01\x12S\n" +
-	"\tGetPerson\x12\x1f.engagement.v1.GetPersonRequest\x1a .engagement.v1.GetPersonResponse\"\x03\x90\x02\x01Bx\n" +
+	"GetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x04\x90\x02\x01\x12c\n" +
+	"\fListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x04\x90\x02\x01\x12i\n" +
+	"\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponse\"\a\xaa\xbb\x18\x03\n" +
+	"\x01\x04\x12i\n" +
+	"\x0eGetSuppression\x12$.engagement.v1.GetSuppressionRequest\x1a%.engagement.v1.GetSuppressionResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x04\x90\x02\x01\x12[\n" +
+	"\tGetPerson\x12\x1f.engagement.v1.GetPersonRequest\x1a .engagement.v1.GetPersonResponse\"\v\xaa\xbb\x18\x04\n" +
+	"\x02\x04\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -1655,6 +1664,7 @@ func file_engagement_v1_privacy_service_proto_init() {
 	if File_engagement_v1_privacy_service_proto != nil {
 		return
 	}
+	file_engagement_v1_access_proto_init()
 	file_engagement_v1_event_proto_init()
 	file_engagement_v1_privacy_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*Subject_ConsumerId)(nil),

@@ -91,7 +91,7 @@ func (x ExpiryHold_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExpiryHold_Reason.Descriptor instead.
 func (ExpiryHold_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16, 0}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18, 0}
 }
 
 // `ListAccountsRequest` is the request of `ListAccounts`.
@@ -331,9 +331,14 @@ type GetServerInfoResponse struct {
 	// the call. Calls for accounts in other partitions are refused with
 	// PARTITION_NOT_SERVED. Empty only from older servers, which serve all
 	// accounts.
-	Partitions    []*Partition `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Partitions []*Partition `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// Whether calls to this address travel over TLS.
+	Encrypted bool `protobuf:"varint,7,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
+	// Whether the server asks its callers who they are. If not, everybody may do
+	// everything.
+	IdentityRequired bool `protobuf:"varint,8,opt,name=identity_required,json=identityRequired,proto3" json:"identity_required,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
@@ -408,6 +413,170 @@ func (x *GetServerInfoResponse) GetPartitions() []*Partition {
 	return nil
 }
 
+func (x *GetServerInfoResponse) GetEncrypted() bool {
+	if x != nil {
+		return x.Encrypted
+	}
+	return false
+}
+
+func (x *GetServerInfoResponse) GetIdentityRequired() bool {
+	if x != nil {
+		return x.IdentityRequired
+	}
+	return false
+}
+
+// `GetIdentityRequest` is the request of `GetIdentity`.
+type GetIdentityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentityRequest) Reset() {
+	*x = GetIdentityRequest{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentityRequest) ProtoMessage() {}
+
+func (x *GetIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentityRequest.ProtoReflect.Descriptor instead.
+func (*GetIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
+}
+
+// `GetIdentityResponse` is the response of `GetIdentity`. The server sets every
+// field.
+type GetIdentityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the principal in the grants of the server. Empty if the server does
+	// not ask its callers who they are: then everything is allowed.
+	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// What the caller has shown: "token", "jwt" or "certificate"; empty if nothing.
+	Credential string `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	// Accounts that the grant covers: ids, or beginnings of ids that end in `*`.
+	Accounts []string `protobuf:"bytes,3,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// Scopes of the grant.
+	Scopes []Scope `protobuf:"varint,4,rep,packed,name=scopes,proto3,enum=engagement.v1.Scope" json:"scopes,omitempty"`
+	// Time from which on the credential is not accepted any more. Absent if it
+	// does not expire.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Values of `Event.source` that the grant allows; empty if it allows all.
+	Sources []string `protobuf:"bytes,6,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Whether the caller may set `Event.authenticated`.
+	MayAuthenticate bool `protobuf:"varint,7,opt,name=may_authenticate,json=mayAuthenticate,proto3" json:"may_authenticate,omitempty"`
+	// Whether the grant is for code in other people's hands, which may only
+	// record events.
+	Publishable   bool `protobuf:"varint,8,opt,name=publishable,proto3" json:"publishable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentityResponse) Reset() {
+	*x = GetIdentityResponse{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentityResponse) ProtoMessage() {}
+
+func (x *GetIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentityResponse.ProtoReflect.Descriptor instead.
+func (*GetIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetIdentityResponse) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *GetIdentityResponse) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *GetIdentityResponse) GetAccounts() []string {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetScopes() []Scope {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetMayAuthenticate() bool {
+	if x != nil {
+		return x.MayAuthenticate
+	}
+	return false
+}
+
+func (x *GetIdentityResponse) GetPublishable() bool {
+	if x != nil {
+		return x.Publishable
+	}
+	return false
+}
+
 // `GetServerStatsRequest` is the request of `GetServerStats`.
 type GetServerStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -417,7 +586,7 @@ type GetServerStatsRequest struct {
 
 func (x *GetServerStatsRequest) Reset() {
 	*x = GetServerStatsRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +598,7 @@ func (x *GetServerStatsRequest) String() string {
 func (*GetServerStatsRequest) ProtoMessage() {}
 
 func (x *GetServerStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +611,7 @@ func (x *GetServerStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetServerStatsRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
 }
 
 // `GetServerStatsResponse` is the response of `GetServerStats`. The server sets
@@ -498,7 +667,7 @@ type GetServerStatsResponse struct {
 
 func (x *GetServerStatsResponse) Reset() {
 	*x = GetServerStatsResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +679,7 @@ func (x *GetServerStatsResponse) String() string {
 func (*GetServerStatsResponse) ProtoMessage() {}
 
 func (x *GetServerStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +692,7 @@ func (x *GetServerStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetServerStatsResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetServerStatsResponse) GetVersion() string {
@@ -694,7 +863,7 @@ type ServerSample struct {
 
 func (x *ServerSample) Reset() {
 	*x = ServerSample{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +875,7 @@ func (x *ServerSample) String() string {
 func (*ServerSample) ProtoMessage() {}
 
 func (x *ServerSample) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +888,7 @@ func (x *ServerSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerSample.ProtoReflect.Descriptor instead.
 func (*ServerSample) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ServerSample) GetEndTime() *timestamppb.Timestamp {
@@ -837,7 +1006,7 @@ type ServerCheck struct {
 
 func (x *ServerCheck) Reset() {
 	*x = ServerCheck{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +1018,7 @@ func (x *ServerCheck) String() string {
 func (*ServerCheck) ProtoMessage() {}
 
 func (x *ServerCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1031,7 @@ func (x *ServerCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerCheck.ProtoReflect.Descriptor instead.
 func (*ServerCheck) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServerCheck) GetName() string {
@@ -918,7 +1087,7 @@ type RejectedRule struct {
 
 func (x *RejectedRule) Reset() {
 	*x = RejectedRule{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1099,7 @@ func (x *RejectedRule) String() string {
 func (*RejectedRule) ProtoMessage() {}
 
 func (x *RejectedRule) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1112,7 @@ func (x *RejectedRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedRule.ProtoReflect.Descriptor instead.
 func (*RejectedRule) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RejectedRule) GetAccountId() string {
@@ -1031,7 +1200,7 @@ type FailedCalls struct {
 
 func (x *FailedCalls) Reset() {
 	*x = FailedCalls{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1212,7 @@ func (x *FailedCalls) String() string {
 func (*FailedCalls) ProtoMessage() {}
 
 func (x *FailedCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1225,7 @@ func (x *FailedCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedCalls.ProtoReflect.Descriptor instead.
 func (*FailedCalls) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FailedCalls) GetReason() string {
@@ -1091,7 +1260,7 @@ type SubscriptionStats struct {
 
 func (x *SubscriptionStats) Reset() {
 	*x = SubscriptionStats{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1272,7 @@ func (x *SubscriptionStats) String() string {
 func (*SubscriptionStats) ProtoMessage() {}
 
 func (x *SubscriptionStats) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1285,7 @@ func (x *SubscriptionStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionStats.ProtoReflect.Descriptor instead.
 func (*SubscriptionStats) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SubscriptionStats) GetAccountId() string {
@@ -1160,7 +1329,7 @@ type StoreFile struct {
 
 func (x *StoreFile) Reset() {
 	*x = StoreFile{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1341,7 @@ func (x *StoreFile) String() string {
 func (*StoreFile) ProtoMessage() {}
 
 func (x *StoreFile) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1354,7 @@ func (x *StoreFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFile.ProtoReflect.Descriptor instead.
 func (*StoreFile) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StoreFile) GetKind() string {
@@ -1238,7 +1407,7 @@ type PartitionStats struct {
 
 func (x *PartitionStats) Reset() {
 	*x = PartitionStats{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1419,7 @@ func (x *PartitionStats) String() string {
 func (*PartitionStats) ProtoMessage() {}
 
 func (x *PartitionStats) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1432,7 @@ func (x *PartitionStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionStats.ProtoReflect.Descriptor instead.
 func (*PartitionStats) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PartitionStats) GetNumber() int32 {
@@ -1358,7 +1527,7 @@ type NodeStats struct {
 
 func (x *NodeStats) Reset() {
 	*x = NodeStats{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1539,7 @@ func (x *NodeStats) String() string {
 func (*NodeStats) ProtoMessage() {}
 
 func (x *NodeStats) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1552,7 @@ func (x *NodeStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStats.ProtoReflect.Descriptor instead.
 func (*NodeStats) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{14}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NodeStats) GetNodeId() string {
@@ -1445,7 +1614,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1626,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1639,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{15}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Partition) GetNumber() int32 {
@@ -1562,7 +1731,7 @@ type ExpiryHold struct {
 
 func (x *ExpiryHold) Reset() {
 	*x = ExpiryHold{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1743,7 @@ func (x *ExpiryHold) String() string {
 func (*ExpiryHold) ProtoMessage() {}
 
 func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1756,7 @@ func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpiryHold.ProtoReflect.Descriptor instead.
 func (*ExpiryHold) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExpiryHold) GetReason() ExpiryHold_Reason {
@@ -1646,7 +1815,7 @@ type SetRetentionRequest struct {
 
 func (x *SetRetentionRequest) Reset() {
 	*x = SetRetentionRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1827,7 @@ func (x *SetRetentionRequest) String() string {
 func (*SetRetentionRequest) ProtoMessage() {}
 
 func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1840,7 @@ func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
 func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{17}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetRetentionRequest) GetRetention() *durationpb.Duration {
@@ -1708,7 +1877,7 @@ type SetRetentionResponse struct {
 
 func (x *SetRetentionResponse) Reset() {
 	*x = SetRetentionResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1889,7 @@ func (x *SetRetentionResponse) String() string {
 func (*SetRetentionResponse) ProtoMessage() {}
 
 func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1902,7 @@ func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
 func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetRetentionResponse) GetPreviousRetention() *durationpb.Duration {
@@ -1775,7 +1944,7 @@ type ReleaseExpiryRequest struct {
 
 func (x *ReleaseExpiryRequest) Reset() {
 	*x = ReleaseExpiryRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1956,7 @@ func (x *ReleaseExpiryRequest) String() string {
 func (*ReleaseExpiryRequest) ProtoMessage() {}
 
 func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1969,7 @@ func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{19}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReleaseExpiryRequest) GetValidateOnly() bool {
@@ -1830,7 +1999,7 @@ type ReleaseExpiryResponse struct {
 
 func (x *ReleaseExpiryResponse) Reset() {
 	*x = ReleaseExpiryResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +2011,7 @@ func (x *ReleaseExpiryResponse) String() string {
 func (*ReleaseExpiryResponse) ProtoMessage() {}
 
 func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +2024,7 @@ func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{20}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReleaseExpiryResponse) GetExpiryHold() *ExpiryHold {
@@ -1951,7 +2120,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2132,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2145,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{21}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Limits) GetMaxTextCharacters() int32 {
@@ -2158,7 +2327,7 @@ var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a engagement/v1/error_reason.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n" +
+	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1aengagement/v1/access.proto\x1a engagement/v1/error_reason.proto\x1a\x19engagement/v1/scope.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n" +
 	"\x13ListAccountsRequest\x12$\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
@@ -2171,7 +2340,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12F\n" +
 	"\x11last_receive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastReceiveTime\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xfc\x01\n" +
+	"\x14GetServerInfoRequest\"\xc7\x02\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\bcontract\x18\x02 \x01(\tR\bcontract\x12-\n" +
@@ -2180,7 +2349,22 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x128\n" +
 	"\n" +
 	"partitions\x18\x06 \x03(\v2\x18.engagement.v1.PartitionR\n" +
-	"partitions\"\x17\n" +
+	"partitions\x12\x1c\n" +
+	"\tencrypted\x18\a \x01(\bR\tencrypted\x12+\n" +
+	"\x11identity_required\x18\b \x01(\bR\x10identityRequired\"\x14\n" +
+	"\x12GetIdentityRequest\"\xc1\x02\n" +
+	"\x13GetIdentityResponse\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x02 \x01(\tR\n" +
+	"credential\x12\x1a\n" +
+	"\baccounts\x18\x03 \x03(\tR\baccounts\x12,\n" +
+	"\x06scopes\x18\x04 \x03(\x0e2\x14.engagement.v1.ScopeR\x06scopes\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x18\n" +
+	"\asources\x18\x06 \x03(\tR\asources\x12)\n" +
+	"\x10may_authenticate\x18\a \x01(\bR\x0fmayAuthenticate\x12 \n" +
+	"\vpublishable\x18\b \x01(\bR\vpublishable\"\x17\n" +
 	"\x15GetServerStatsRequest\"\xc8\a\n" +
 	"\x16GetServerStatsResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
@@ -2346,13 +2530,22 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
 	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes\x12&\n" +
 	"\x0fmax_chunk_bytes\x18\x18 \x01(\x03R\rmaxChunkBytes\x12C\n" +
-	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\xf1\x03\n" +
-	"\rServerService\x12_\n" +
-	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12b\n" +
-	"\x0eGetServerStats\x12$.engagement.v1.GetServerStatsRequest\x1a%.engagement.v1.GetServerStatsResponse\"\x03\x90\x02\x01\x12\\\n" +
-	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n" +
-	"\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02\x12\\\n" +
-	"\fListAccounts\x12\".engagement.v1.ListAccountsRequest\x1a#.engagement.v1.ListAccountsResponse\"\x03\x90\x02\x01Bx\n" +
+	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\xf4\x04\n" +
+	"\rServerService\x12e\n" +
+	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\t\xaa\xbb\x18\x02\x10\x02\x90\x02\x01\x12_\n" +
+	"\vGetIdentity\x12!.engagement.v1.GetIdentityRequest\x1a\".engagement.v1.GetIdentityResponse\"\t\xaa\xbb\x18\x02\x10\x02\x90\x02\x01\x12i\n" +
+	"\x0eGetServerStats\x12$.engagement.v1.GetServerStatsRequest\x1a%.engagement.v1.GetServerStatsResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x06\x90\x02\x01\x12c\n" +
+	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x06\x90\x02\x02\x12f\n" +
+	"\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x06\x90\x02\x02\x12c\n" +
+	"\fListAccounts\x12\".engagement.v1.ListAccountsRequest\x1a#.engagement.v1.ListAccountsResponse\"\n" +
+	"\xaa\xbb\x18\x03\n" +
+	"\x01\x06\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -2368,7 +2561,7 @@ func file_engagement_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_engagement_v1_server_service_proto_goTypes = []any{
 	(ExpiryHold_Reason)(0),         // 0: engagement.v1.ExpiryHold.Reason
 	(*ListAccountsRequest)(nil),    // 1: engagement.v1.ListAccountsRequest
@@ -2376,90 +2569,97 @@ var file_engagement_v1_server_service_proto_goTypes = []any{
 	(*Account)(nil),                // 3: engagement.v1.Account
 	(*GetServerInfoRequest)(nil),   // 4: engagement.v1.GetServerInfoRequest
 	(*GetServerInfoResponse)(nil),  // 5: engagement.v1.GetServerInfoResponse
-	(*GetServerStatsRequest)(nil),  // 6: engagement.v1.GetServerStatsRequest
-	(*GetServerStatsResponse)(nil), // 7: engagement.v1.GetServerStatsResponse
-	(*ServerSample)(nil),           // 8: engagement.v1.ServerSample
-	(*ServerCheck)(nil),            // 9: engagement.v1.ServerCheck
-	(*RejectedRule)(nil),           // 10: engagement.v1.RejectedRule
-	(*FailedCalls)(nil),            // 11: engagement.v1.FailedCalls
-	(*SubscriptionStats)(nil),      // 12: engagement.v1.SubscriptionStats
-	(*StoreFile)(nil),              // 13: engagement.v1.StoreFile
-	(*PartitionStats)(nil),         // 14: engagement.v1.PartitionStats
-	(*NodeStats)(nil),              // 15: engagement.v1.NodeStats
-	(*Partition)(nil),              // 16: engagement.v1.Partition
-	(*ExpiryHold)(nil),             // 17: engagement.v1.ExpiryHold
-	(*SetRetentionRequest)(nil),    // 18: engagement.v1.SetRetentionRequest
-	(*SetRetentionResponse)(nil),   // 19: engagement.v1.SetRetentionResponse
-	(*ReleaseExpiryRequest)(nil),   // 20: engagement.v1.ReleaseExpiryRequest
-	(*ReleaseExpiryResponse)(nil),  // 21: engagement.v1.ReleaseExpiryResponse
-	(*Limits)(nil),                 // 22: engagement.v1.Limits
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
-	(ErrorReason)(0),               // 25: engagement.v1.ErrorReason
+	(*GetIdentityRequest)(nil),     // 6: engagement.v1.GetIdentityRequest
+	(*GetIdentityResponse)(nil),    // 7: engagement.v1.GetIdentityResponse
+	(*GetServerStatsRequest)(nil),  // 8: engagement.v1.GetServerStatsRequest
+	(*GetServerStatsResponse)(nil), // 9: engagement.v1.GetServerStatsResponse
+	(*ServerSample)(nil),           // 10: engagement.v1.ServerSample
+	(*ServerCheck)(nil),            // 11: engagement.v1.ServerCheck
+	(*RejectedRule)(nil),           // 12: engagement.v1.RejectedRule
+	(*FailedCalls)(nil),            // 13: engagement.v1.FailedCalls
+	(*SubscriptionStats)(nil),      // 14: engagement.v1.SubscriptionStats
+	(*StoreFile)(nil),              // 15: engagement.v1.StoreFile
+	(*PartitionStats)(nil),         // 16: engagement.v1.PartitionStats
+	(*NodeStats)(nil),              // 17: engagement.v1.NodeStats
+	(*Partition)(nil),              // 18: engagement.v1.Partition
+	(*ExpiryHold)(nil),             // 19: engagement.v1.ExpiryHold
+	(*SetRetentionRequest)(nil),    // 20: engagement.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),   // 21: engagement.v1.SetRetentionResponse
+	(*ReleaseExpiryRequest)(nil),   // 22: engagement.v1.ReleaseExpiryRequest
+	(*ReleaseExpiryResponse)(nil),  // 23: engagement.v1.ReleaseExpiryResponse
+	(*Limits)(nil),                 // 24: engagement.v1.Limits
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(Scope)(0),                     // 26: engagement.v1.Scope
+	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
+	(ErrorReason)(0),               // 28: engagement.v1.ErrorReason
 }
 var file_engagement_v1_server_service_proto_depIdxs = []int32{
 	3,  // 0: engagement.v1.ListAccountsResponse.accounts:type_name -> engagement.v1.Account
-	23, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
-	22, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
-	16, // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
-	23, // 4: engagement.v1.GetServerStatsResponse.start_time:type_name -> google.protobuf.Timestamp
-	23, // 5: engagement.v1.GetServerStatsResponse.sample_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: engagement.v1.GetServerStatsResponse.samples:type_name -> engagement.v1.ServerSample
-	9,  // 7: engagement.v1.GetServerStatsResponse.checks:type_name -> engagement.v1.ServerCheck
-	10, // 8: engagement.v1.GetServerStatsResponse.rejected_rules:type_name -> engagement.v1.RejectedRule
-	11, // 9: engagement.v1.GetServerStatsResponse.failed_calls:type_name -> engagement.v1.FailedCalls
-	12, // 10: engagement.v1.GetServerStatsResponse.subscriptions:type_name -> engagement.v1.SubscriptionStats
-	13, // 11: engagement.v1.GetServerStatsResponse.files:type_name -> engagement.v1.StoreFile
-	14, // 12: engagement.v1.GetServerStatsResponse.partitions:type_name -> engagement.v1.PartitionStats
-	15, // 13: engagement.v1.GetServerStatsResponse.nodes:type_name -> engagement.v1.NodeStats
-	23, // 14: engagement.v1.ServerSample.end_time:type_name -> google.protobuf.Timestamp
-	24, // 15: engagement.v1.ServerSample.duration:type_name -> google.protobuf.Duration
-	24, // 16: engagement.v1.ServerSample.median_call_time:type_name -> google.protobuf.Duration
-	24, // 17: engagement.v1.ServerSample.p99_call_time:type_name -> google.protobuf.Duration
-	24, // 18: engagement.v1.ServerSample.p99_commit_time:type_name -> google.protobuf.Duration
-	25, // 19: engagement.v1.RejectedRule.reason:type_name -> engagement.v1.ErrorReason
-	23, // 20: engagement.v1.RejectedRule.last_reject_time:type_name -> google.protobuf.Timestamp
-	23, // 21: engagement.v1.SubscriptionStats.start_time:type_name -> google.protobuf.Timestamp
-	24, // 22: engagement.v1.SubscriptionStats.lag:type_name -> google.protobuf.Duration
-	23, // 23: engagement.v1.PartitionStats.oldest_receive_time:type_name -> google.protobuf.Timestamp
-	23, // 24: engagement.v1.PartitionStats.next_expiry_time:type_name -> google.protobuf.Timestamp
-	17, // 25: engagement.v1.PartitionStats.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	24, // 26: engagement.v1.PartitionStats.view_age:type_name -> google.protobuf.Duration
-	23, // 27: engagement.v1.NodeStats.last_commit_time:type_name -> google.protobuf.Timestamp
-	23, // 28: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
-	24, // 29: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
-	23, // 30: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
-	17, // 31: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	0,  // 32: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
-	23, // 33: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
-	23, // 34: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
-	23, // 35: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
-	24, // 36: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
-	24, // 37: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
-	23, // 38: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	17, // 39: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	23, // 40: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	24, // 41: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
-	24, // 42: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
-	24, // 43: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
-	24, // 44: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
-	24, // 45: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
-	24, // 46: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
-	4,  // 47: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
-	6,  // 48: engagement.v1.ServerService.GetServerStats:input_type -> engagement.v1.GetServerStatsRequest
-	18, // 49: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
-	20, // 50: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
-	1,  // 51: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
-	5,  // 52: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
-	7,  // 53: engagement.v1.ServerService.GetServerStats:output_type -> engagement.v1.GetServerStatsResponse
-	19, // 54: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
-	21, // 55: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
-	2,  // 56: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
-	52, // [52:57] is the sub-list for method output_type
-	47, // [47:52] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	25, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
+	24, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
+	18, // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
+	26, // 4: engagement.v1.GetIdentityResponse.scopes:type_name -> engagement.v1.Scope
+	25, // 5: engagement.v1.GetIdentityResponse.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 6: engagement.v1.GetServerStatsResponse.start_time:type_name -> google.protobuf.Timestamp
+	25, // 7: engagement.v1.GetServerStatsResponse.sample_time:type_name -> google.protobuf.Timestamp
+	10, // 8: engagement.v1.GetServerStatsResponse.samples:type_name -> engagement.v1.ServerSample
+	11, // 9: engagement.v1.GetServerStatsResponse.checks:type_name -> engagement.v1.ServerCheck
+	12, // 10: engagement.v1.GetServerStatsResponse.rejected_rules:type_name -> engagement.v1.RejectedRule
+	13, // 11: engagement.v1.GetServerStatsResponse.failed_calls:type_name -> engagement.v1.FailedCalls
+	14, // 12: engagement.v1.GetServerStatsResponse.subscriptions:type_name -> engagement.v1.SubscriptionStats
+	15, // 13: engagement.v1.GetServerStatsResponse.files:type_name -> engagement.v1.StoreFile
+	16, // 14: engagement.v1.GetServerStatsResponse.partitions:type_name -> engagement.v1.PartitionStats
+	17, // 15: engagement.v1.GetServerStatsResponse.nodes:type_name -> engagement.v1.NodeStats
+	25, // 16: engagement.v1.ServerSample.end_time:type_name -> google.protobuf.Timestamp
+	27, // 17: engagement.v1.ServerSample.duration:type_name -> google.protobuf.Duration
+	27, // 18: engagement.v1.ServerSample.median_call_time:type_name -> google.protobuf.Duration
+	27, // 19: engagement.v1.ServerSample.p99_call_time:type_name -> google.protobuf.Duration
+	27, // 20: engagement.v1.ServerSample.p99_commit_time:type_name -> google.protobuf.Duration
+	28, // 21: engagement.v1.RejectedRule.reason:type_name -> engagement.v1.ErrorReason
+	25, // 22: engagement.v1.RejectedRule.last_reject_time:type_name -> google.protobuf.Timestamp
+	25, // 23: engagement.v1.SubscriptionStats.start_time:type_name -> google.protobuf.Timestamp
+	27, // 24: engagement.v1.SubscriptionStats.lag:type_name -> google.protobuf.Duration
+	25, // 25: engagement.v1.PartitionStats.oldest_receive_time:type_name -> google.protobuf.Timestamp
+	25, // 26: engagement.v1.PartitionStats.next_expiry_time:type_name -> google.protobuf.Timestamp
+	19, // 27: engagement.v1.PartitionStats.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	27, // 28: engagement.v1.PartitionStats.view_age:type_name -> google.protobuf.Duration
+	25, // 29: engagement.v1.NodeStats.last_commit_time:type_name -> google.protobuf.Timestamp
+	25, // 30: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
+	27, // 31: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
+	25, // 32: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
+	19, // 33: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	0,  // 34: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
+	25, // 35: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
+	25, // 36: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
+	25, // 37: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
+	27, // 38: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
+	27, // 39: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
+	25, // 40: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	19, // 41: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	25, // 42: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	27, // 43: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
+	27, // 44: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
+	27, // 45: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
+	27, // 46: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
+	27, // 47: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
+	27, // 48: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
+	4,  // 49: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
+	6,  // 50: engagement.v1.ServerService.GetIdentity:input_type -> engagement.v1.GetIdentityRequest
+	8,  // 51: engagement.v1.ServerService.GetServerStats:input_type -> engagement.v1.GetServerStatsRequest
+	20, // 52: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
+	22, // 53: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
+	1,  // 54: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
+	5,  // 55: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
+	7,  // 56: engagement.v1.ServerService.GetIdentity:output_type -> engagement.v1.GetIdentityResponse
+	9,  // 57: engagement.v1.ServerService.GetServerStats:output_type -> engagement.v1.GetServerStatsResponse
+	21, // 58: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
+	23, // 59: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
+	2,  // 60: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
+	55, // [55:61] is the sub-list for method output_type
+	49, // [49:55] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_server_service_proto_init() }
@@ -2467,15 +2667,17 @@ func file_engagement_v1_server_service_proto_init() {
 	if File_engagement_v1_server_service_proto != nil {
 		return
 	}
+	file_engagement_v1_access_proto_init()
 	file_engagement_v1_error_reason_proto_init()
-	file_engagement_v1_server_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_engagement_v1_scope_proto_init()
+	file_engagement_v1_server_service_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_server_service_proto_rawDesc), len(file_engagement_v1_server_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

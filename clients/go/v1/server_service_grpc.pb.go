@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ServerService_GetServerInfo_FullMethodName  = "/engagement.v1.ServerService/GetServerInfo"
+	ServerService_GetIdentity_FullMethodName    = "/engagement.v1.ServerService/GetIdentity"
 	ServerService_GetServerStats_FullMethodName = "/engagement.v1.ServerService/GetServerStats"
 	ServerService_SetRetention_FullMethodName   = "/engagement.v1.ServerService/SetRetention"
 	ServerService_ReleaseExpiry_FullMethodName  = "/engagement.v1.ServerService/ReleaseExpiry"
@@ -39,6 +40,8 @@ type ServerServiceClient interface {
 	// `GetServerInfo` reads the version of the server, its limits, and which
 	// accounts it serves.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
+	// `GetIdentity` tells a caller as whom the server sees it, and what it may do.
+	GetIdentity(ctx context.Context, in *GetIdentityRequest, opts ...grpc.CallOption) (*GetIdentityResponse, error)
 	// `GetServerStats` reads what this node does now and what it did in the last
 	// minutes: rates, rejected events by rule, slow subscriptions, the store, and
 	// what is about to be removed. It is for operators, and for what shows them
@@ -84,6 +87,16 @@ func (c *serverServiceClient) GetServerInfo(ctx context.Context, in *GetServerIn
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServerInfoResponse)
 	err := c.cc.Invoke(ctx, ServerService_GetServerInfo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *serverServiceClient) GetIdentity(ctx context.Context, in *GetIdentityRequest, opts ...grpc.CallOption) (*GetIdentityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetIdentityResponse)
+	err := c.cc.Invoke(ctx, ServerService_GetIdentity_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,6 +153,8 @@ type ServerServiceServer interface {
 	// `GetServerInfo` reads the version of the server, its limits, and which
 	// accounts it serves.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
+	// `GetIdentity` tells a caller as whom the server sees it, and what it may do.
+	GetIdentity(context.Context, *GetIdentityRequest) (*GetIdentityResponse, error)
 	// `GetServerStats` reads what this node does now and what it did in the last
 	// minutes: rates, rejected events by rule, slow subscriptions, the store, and
 	// what is about to be removed. It is for operators, and for what shows them
@@ -183,6 +198,9 @@ type UnimplementedServerServiceServer struct{}
 
 func (UnimplementedServerServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
+}
+func (UnimplementedServerServiceServer) GetIdentity(context.Context, *GetIdentityRequest) (*GetIdentityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIdentity not implemented")
 }
 func (UnimplementedServerServiceServer) GetServerStats(context.Context, *GetServerStatsRequest) (*GetServerStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerStats not implemented")
@@ -231,6 +249,24 @@ func _ServerService_GetServerInfo_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ServerServiceServer).GetServerInfo(ctx, req.(*GetServerInfoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ServerService_GetIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetIdentityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).GetIdentity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_GetIdentity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).GetIdentity(ctx, req.(*GetIdentityRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -317,6 +353,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetServerInfo",
 			Handler:    _ServerService_GetServerInfo_Handler,
+		},
+		{
+			MethodName: "GetIdentity",
+			Handler:    _ServerService_GetIdentity_Handler,
 		},
 		{
 			MethodName: "GetServerStats",

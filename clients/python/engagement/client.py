@@ -9,11 +9,14 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
-from engagement.channel import open_channel
+from engagement.channel import ReplaceableChannel
 from engagement.errors import InternalError, OnDamage
 from engagement.follow import Follower
 from engagement.ingest_reads import IngestReads
 from engagement.privacy_calls import PrivacyCalls
+from engagement.server_calls import ServerCalls
+from engagement.targets import is_this_machine
+from engagement.tokens import Tokens
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -25,10 +28,12 @@ if TYPE_CHECKING:
 
     from engagement.follow import OnErasure, SubscribeCall
     from engagement.retry import OnConnected, OnReconnect
+    from engagement.streams import OpenStream
+    from engagement.tokens import TokenSource
     from engagement.upload import UploadCall
 
 
-class EngagementClient(PrivacyCalls, IngestReads):
+class EngagementClient(PrivacyCalls, IngestReads, ServerCalls):
     """Talks to one server for one account, over one channel.
 
     Create it inside a running event loop, best with `async with`. Every call is safe to repeat: events
@@ -42,17 +47,28 @@ class EngagementClient(PrivacyCalls, IngestReads):
         *,
         account_id: str,
         credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
+        token: str | TokenSource | None = None,
+        allow_plaintext_token: bool = False,
         timeout_seconds: float = 30.0,
         compression: grpc.Compression | None = None,
     ) -> None:
-        """Without `credentials` the connection is in plain text, including the token."""
-        channel = open_channel(target, credentials=credentials, compression=compression)
-        metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
-        super().__init__(channel, account_id=account_id, timeout_seconds=timeout_seconds, metadata=metadata)
+        """Without `credentials`, see `tls_credentials`, the connection is in plain text.
+
+        `token` is a text, or a function that answers with one, or with one and the time of its expiry, and
+        may be asynchronous. It is asked before each call or stream, unless an answer is good for 30 s, and
+        again after TOKEN_EXPIRED. Raises ValueError if there is a token and the connection is in plain
+        text and leaves this machine, unless `allow_plaintext_token`: the network must then encrypt by itself,
+        as service meshes do.
+        """
+        if token is not None and credentials is None and not allow_plaintext_token:
+            _require_this_machine(target)
+        channel = ReplaceableChannel(target, credentials=credentials, compression=compression)
+        super().__init__(
+            channel, account_id=account_id, timeout_seconds=timeout_seconds, tokens=Tokens(token)
+        )
+        self._is_encrypted = credentials is not None
         self._events = v1.EventServiceStub(self._channel)
         self._entities = v1.EntityServiceStub(self._channel)
-        self._server = v1.ServerServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +83,17 @@ class EngagementClient(PrivacyCalls, IngestReads):
 
     async def close(self) -> None:
         """Closes the channel and cancels calls in progress."""
-        await self._channel.close()
+        await self._replaceable_channel.close()
+
+    def replace_credentials(self, credentials: grpc.ChannelCredentials) -> None:
+        """Connects anew with other credentials, such as those of a renewed client certificate.
+
+        New calls use them at once; those that are open go on over the first connection, which ends with the
+        last of them. Raises ValueError if the connection has been in plain text so far.
+        """
+        if not self._is_encrypted:
+            raise ValueError("a client without credentials cannot get others; create one with credentials")
+        self._replaceable_channel.replace(credentials)
 
     async def record_event(self, event: v1.Event, *, validate_only: bool = False) -> v1.EventResult:
         """Records one event; the result is ACCEPTED, DUPLICATE or SUPPRESSED.
@@ -95,9 +121,9 @@ class EngagementClient(PrivacyCalls, IngestReads):
         )
         return await self._call(self._ingest.RecordEvents, request)
 
-    def upload_events(self) -> UploadCall:
+    async def upload_events(self) -> OpenStream[UploadCall]:
         """Opens a raw upload stream; an Uploader drives one for you."""
-        return self._ingest.UploadEvents(metadata=self._metadata)
+        return await self._open(lambda metadata: self._ingest.UploadEvents(metadata=metadata))
 
     async def get_event(
         self, *, event_id: str | None = None, cursor: str | None = None, read_mask: Sequence[str] = ()
@@ -195,11 +221,12 @@ class EngagementClient(PrivacyCalls, IngestReads):
             on_connected=on_connected,
             on_damage=on_damage,
             max_outage_seconds=max_outage_seconds,
+            is_token_renewable=self.is_token_renewable,
         )
 
-    def subscribe_events(self, request: v1.SubscribeEventsRequest) -> SubscribeCall:
+    async def subscribe_events(self, request: v1.SubscribeEventsRequest) -> OpenStream[SubscribeCall]:
         """Opens a raw subscription stream; a Follower reads one for you."""
-        return self._events.SubscribeEvents(request, metadata=self._metadata)
+        return await self._open(lambda metadata: self._events.SubscribeEvents(request, metadata=metadata))
 
     async def get_profile(
         self,
@@ -248,41 +275,13 @@ class EngagementClient(PrivacyCalls, IngestReads):
         request = v1.DeleteEntityRequest(account_id=self.account_id, kind=kind, name=name)
         return await self._call(self._entities.DeleteEntity, request)
 
-    async def get_server_info(self) -> v1.GetServerInfoResponse:
-        """The version and the limits of the server."""
-        return await self._call(self._server.GetServerInfo, v1.GetServerInfoRequest())
 
-    async def get_server_stats(self) -> v1.GetServerStatsResponse:
-        """What the server does now and did in the last minutes, for operators."""
-        return await self._call(self._server.GetServerStats, v1.GetServerStatsRequest())
-
-    async def list_accounts(self, *, page_size: int = 1000) -> AsyncIterator[v1.Account]:
-        """The accounts that have been written to, of the partitions of the node, by id; for operators."""
-        request = v1.ListAccountsRequest(page_size=page_size)
-        while True:
-            response = await self._call(self._server.ListAccounts, request)
-            for account in response.accounts:
-                yield account
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
-
-    async def set_retention(
-        self, retention: timedelta, *, validate_only: bool = False
-    ) -> v1.SetRetentionResponse:
-        """Changes how long events are kept, for all accounts, or counts what that would remove.
-
-        For operators: what a shorter retention removes is gone for good. Raises InvalidArgumentError if it is
-        less than a day, unless the server allows that.
-        """
-        request = v1.SetRetentionRequest(validate_only=validate_only)
-        request.retention.FromTimedelta(retention)
-        return await self._call(self._server.SetRetention, request)
-
-    async def release_expiry(self, *, validate_only: bool = False) -> v1.ReleaseExpiryResponse:
-        """Ends a hold of expiry, for all accounts, or counts what that would remove; for operators."""
-        request = v1.ReleaseExpiryRequest(validate_only=validate_only)
-        return await self._call(self._server.ReleaseExpiry, request)
+def _require_this_machine(target: str) -> None:
+    if not is_this_machine(target):
+        raise ValueError(
+            f"a token for {target} would go over the network in plain text; give credentials for TLS, such as"
+            " tls_credentials(), or allow_plaintext_token if the network itself encrypts"
+        )
 
 
 def _with_id(event: v1.Event) -> v1.Event:

@@ -159,6 +159,11 @@ _CLASSES: Mapping[grpc.StatusCode, type[EngagementError]] = {
 }
 
 
+def is_expired_token(error: EngagementError) -> bool:
+    """Whether a call failed because its token has expired, so that another one may help."""
+    return isinstance(error, UnauthenticatedError) and error.reason == "TOKEN_EXPIRED"
+
+
 OnDamage = Callable[[EngagementError], None]
 """Called with the error of a read that met damaged events and goes on behind them."""
 

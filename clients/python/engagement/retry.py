@@ -12,7 +12,13 @@ from typing import Final
 
 import grpc
 
-from engagement.errors import DeadlineError, EngagementError, QuotaExceededError, UnavailableError
+from engagement.errors import (
+    DeadlineError,
+    EngagementError,
+    QuotaExceededError,
+    UnavailableError,
+    is_expired_token,
+)
 
 # An empty name matches every method. Uploads and subscriptions resume on their own and are excluded: the
 # library would copy each message of an upload into a retry buffer, and hide that a subscription waits.
@@ -80,8 +86,11 @@ def keeping_cancellation() -> Iterator[None]:
 class Outage:
     """The time without progress, and the growing delays between attempts."""
 
-    def __init__(self, *, max_seconds: float) -> None:
+    def __init__(self, *, max_seconds: float, is_token_renewable: bool = False) -> None:
+        """With `is_token_renewable` an expired token is an outage, too, once without progress."""
         self._max_seconds = max_seconds
+        self._is_token_renewable = is_token_renewable
+        self._has_renewed_token = False
         self._began_at: float | None = None
         self._failures = 0
 
@@ -89,9 +98,14 @@ class Outage:
         """Notes progress: the next failure starts a new outage."""
         self._began_at = None
         self._failures = 0
+        self._has_renewed_token = False
 
     def delay_after(self, error: EngagementError) -> float:
-        """Seconds to wait before the next attempt. Raises the error if that exceeds the limit."""
+        """Seconds to wait before the next attempt. Raises the error if that cannot help or is too late."""
+        if is_expired_token(error) and self._is_token_renewable and not self._has_renewed_token:
+            self._has_renewed_token = True
+        elif not is_transient(error):
+            raise error
         now = time.monotonic()
         if self._began_at is None:
             self._began_at = now

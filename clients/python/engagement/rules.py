@@ -1,7 +1,8 @@
 """Checks messages against the contract: the same rules in a client, offline, and in the server.
 
-Most rules are annotations that protovalidate runs. The two that annotations cannot express, the size
-of an event and times in the future, are here. Checks that need a store, such as duplicates, are not.
+Most rules are annotations that protovalidate runs. Those that annotations cannot express are here: the size
+of an event, times in the future, and values of masked answers. Checks that need a store, such as duplicates,
+are not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from engagement import limits, v1
 from engagement.counts import check_counts, in_pieces
 from engagement.extras import explain_missing
+from engagement.masked import MASKED_TEXT, SCOPE, masked_paths
 from engagement.violation import Violation
 
 try:
@@ -40,6 +42,8 @@ __all__ = [
 
 _MAX_PATH_CHARACTERS = 256
 _MAX_FOUND = limits.MAX_VIOLATIONS + 1
+_MASKED_BYTES = MASKED_TEXT.encode()
+_MASKED = f"must not be masked; send the event as its source has it, or as it is read with the scope {SCOPE}"
 # In place of protovalidate's.
 _DESCRIPTIONS = {
     "string.not_contains": "must not contain NUL (U+0000)",
@@ -153,6 +157,8 @@ def _is_plain_beside_dates(event: v1.Event, payload: bytes, *, now_ms: int) -> b
         return False
     if not _is_plausible_time(server_time_ms, end_ms=now_ms + limits.MAX_CLOCK_LEAD_MS + 1):
         return False
+    if _MASKED_BYTES in payload:
+        return False
     return b"\0" not in payload or not _holds_nul_or_zero(event)
 
 
@@ -218,6 +224,8 @@ def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[V
     if latest_ms < getattr(event, attribute_set).server_time_stamp < limits.END_OF_TIME_MS:
         limit = f"must be at most {limits.MAX_CLOCK_LEAD_MS // 3_600_000} hours ahead of the server's clock"
         yield Violation(f"{attribute_set}.server_time_stamp", "server.time.future", limit)
+    for path in masked_paths(event):
+        yield Violation(path, "server.event.masked", _MASKED)
 
 
 def _is_about_item(violation: protovalidate.Violation) -> bool:

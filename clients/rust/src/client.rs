@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    builder::ClientBuilder,
+    builder::{ClientBuilder, Target},
     follow::{FollowBuilder, Start},
     list::ListEvents,
     record::{RecordEvent, RecordEvents},
@@ -14,6 +14,11 @@ use crate::{
         ingest_service_client::IngestServiceClient, privacy_service_client::PrivacyServiceClient,
         server_service_client::ServerServiceClient,
     },
+};
+#[cfg(feature = "tls")]
+use crate::{
+    builder::{Tls, wrong},
+    error::Error,
 };
 
 /// Talks to one server for one account, over one connection.
@@ -40,6 +45,10 @@ use crate::{
 pub struct Client {
     transport: Transport,
     account_id: Arc<str>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS is replaced"))]
+    target: Arc<Target>,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS is replaced"))]
+    is_encrypted: bool,
 }
 
 impl Client {
@@ -48,8 +57,24 @@ impl Client {
         ClientBuilder::new(address.into(), account_id.into())
     }
 
-    pub(crate) fn new(transport: Transport, account_id: String) -> Self {
-        Self { transport, account_id: account_id.into() }
+    pub(crate) fn new(transport: Transport, account_id: String, target: Target, is_encrypted: bool) -> Self {
+        Self { transport, account_id: account_id.into(), target: Arc::new(target), is_encrypted }
+    }
+
+    /// Connects anew with other certificates, such as a renewed one of the client. New calls of this client and
+    /// its clones use them at once; those that run go on over the first connection, which ends with the last.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidArgument`](crate::Kind) if a certificate cannot be read, or the connection has been in plain
+    /// text so far.
+    #[cfg(feature = "tls")]
+    pub fn replace_tls(&self, tls: &Tls) -> Result<(), Error> {
+        if !self.is_encrypted {
+            return Err(wrong("a client in plain text cannot change to TLS; build one with it"));
+        }
+        self.transport.replace(self.target.endpoint_with(Some(tls))?.connect_lazy());
+        Ok(())
     }
 
     /// The account that the client's methods use.

@@ -188,6 +188,11 @@ impl Error {
         self.0.retry_delay
     }
 
+    /// Whether the token of the call has expired, so that another one may help.
+    pub(crate) fn is_expired_token(&self) -> bool {
+        self.kind() == Kind::Unauthenticated && self.reason() == "TOKEN_EXPIRED"
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self.kind() {

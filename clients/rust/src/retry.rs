@@ -30,26 +30,32 @@ pub(crate) struct Outage {
     longest: Duration,
     began_at: Option<Instant>,
     failures: u32,
+    /// Whether an expired token can be renewed, and whether one was since the last progress.
+    renews_token: bool,
+    has_renewed_token: bool,
 }
 
 impl Outage {
     /// The outage after which an uploader or a follower gives up by default.
     pub const DEFAULT_LONGEST: Duration = Duration::from_secs(300);
 
-    pub fn new(longest: Duration) -> Self {
-        Self { longest, began_at: None, failures: 0 }
+    pub fn new(longest: Duration, renews_token: bool) -> Self {
+        Self { longest, began_at: None, failures: 0, renews_token, has_renewed_token: false }
     }
 
     /// Records progress: the next failure begins a new outage.
     pub fn end(&mut self) {
         self.began_at = None;
         self.failures = 0;
+        self.has_renewed_token = false;
     }
 
     /// How long to wait after an error before reconnecting, and the error. Fails with it if reconnecting
     /// cannot help or would come too late.
     pub fn delay_after(&mut self, error: Error) -> Result<(Duration, Error), Error> {
-        if !error.is_transient() {
+        if self.renews_token && !self.has_renewed_token && error.is_expired_token() {
+            self.has_renewed_token = true;
+        } else if !error.is_transient() {
             return Err(error);
         }
         let now = Instant::now();

@@ -1,10 +1,10 @@
-//! The transport of every call: adds the token and, to unary calls, the deadline and retries.
+//! The transport of every call: adds account and token and, to unary calls, the deadline and retries.
 
 use std::{
-    error::Error,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,12 +16,21 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, TimeoutExpired, body::Body, transport::Channel};
 use tower_service::Service;
 
-use crate::{error::BoxError, retry::retry_delay, v1::STREAMS};
+use crate::{
+    error::{BoxError, Error, Kind},
+    retry::retry_delay,
+    token::Tokens,
+    v1::STREAMS,
+};
 
 /// Size of the largest message that can be received.
 pub(crate) const MAX_RECEIVED_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 const MAX_TRIES: u32 = 5;
+const SHORTEST_QUOTA_DELAY: Duration = Duration::from_millis(100);
+/// Its calls are about a server, and no account.
+const SERVER_SERVICE: &str = "/engagement.v1.ServerService/";
+const ACCOUNT: &str = "engagement-account";
 const TIMEOUT: &str = "grpc-timeout";
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// On the wire, a flag and the length precede each message.
@@ -34,14 +43,30 @@ const FRAME_HEADER_BYTES: usize = 5;
 /// through unchanged.
 #[derive(Clone)]
 pub struct Transport {
-    channel: Channel,
-    authorization: Option<HeaderValue>,
+    /// That of new calls. Calls have clones of their own, so a replaced channel ends with its last call.
+    channel: Arc<RwLock<Channel>>,
+    tokens: Arc<Tokens>,
+    account: HeaderValue,
     timeout: Duration,
 }
 
 impl Transport {
-    pub(crate) fn new(channel: Channel, authorization: Option<HeaderValue>, timeout: Duration) -> Self {
-        Self { channel, authorization, timeout }
+    pub(crate) fn new(channel: Channel, tokens: Tokens, account: HeaderValue, timeout: Duration) -> Self {
+        Self { channel: Arc::new(RwLock::new(channel)), tokens: Arc::new(tokens), account, timeout }
+    }
+
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Makes new calls on another channel.
+    #[cfg(feature = "tls")]
+    pub(crate) fn replace(&self, channel: Channel) {
+        *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
+    }
+
+    fn channel(&self) -> Channel {
+        self.channel.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The deadline of a unary call that does not set its own.
@@ -49,8 +74,11 @@ impl Transport {
         self.timeout
     }
 
-    async fn stream(self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let response = send(self.channel, request).await?;
+    async fn stream(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+        if let Some(authorization) = self.tokens.current().await? {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        let response = send(self.channel(), request).await?;
         Ok(response.map(|body| Body::new(body.map_err(lost))))
     }
 
@@ -70,14 +98,47 @@ impl Transport {
         body: Body,
     ) -> Result<Response<Body>, Status> {
         let message = body.collect().await?.to_bytes();
+        let mut has_renewed_token = false;
+        loop {
+            let authorization = self.tokens.current().await?;
+            let used_at = Instant::now();
+            let answer = self.try_until(deadline, &parts, &message, authorization).await;
+            let Some(error) = rejection(&answer) else {
+                return answer.map(Answer::into_response);
+            };
+            if error.is_expired_token() && self.tokens.is_renewable() {
+                self.tokens.discard(used_at);
+                if !has_renewed_token {
+                    has_renewed_token = true;
+                    continue;
+                }
+            }
+            match quota_delay(&error) {
+                Some(delay) if Instant::now() + delay <= deadline => sleep(delay).await,
+                _ => return answer.map(Answer::into_response),
+            }
+        }
+    }
+
+    /// Makes a call, and retries it while the server is unavailable.
+    async fn try_until(
+        &self,
+        deadline: Instant,
+        parts: &request::Parts,
+        message: &Bytes,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Answer, Status> {
         let mut failures = 0;
         loop {
             let mut parts = parts.clone();
             parts.headers.insert(TIMEOUT, timeout_value(deadline - Instant::now()));
+            if let Some(authorization) = &authorization {
+                parts.headers.insert(AUTHORIZATION, authorization.clone());
+            }
             let request = Request::from_parts(parts, Body::new(Full::new(message.clone())));
-            let answer = receive(self.channel.clone(), request).await;
+            let answer = receive(self.channel(), request).await;
             let Some(delay) = delay_before_retry(&answer, failures) else {
-                return answer.map(Answer::into_response);
+                return answer;
             };
             sleep(delay).await;
             failures += 1;
@@ -102,8 +163,8 @@ impl Service<Request<Body>> for Transport {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        if !request.uri().path().starts_with(SERVER_SERVICE) {
+            request.headers_mut().insert(ACCOUNT, self.account.clone());
         }
         let transport = self.clone();
         if STREAMS.contains(&request.uri().path()) {
@@ -167,6 +228,18 @@ fn delay_before_retry(answer: &Result<Answer, Status>, failures: u32) -> Option<
     }
 }
 
+/// The error of a call that the server did not take because of its token or a quota.
+fn rejection(answer: &Result<Answer, Status>) -> Option<Error> {
+    let status = Status::from_header_map(answer.as_ref().ok()?.status_headers())?;
+    matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted).then(|| status.into())
+}
+
+/// How long to wait for a quota; `None` if the call failed for another reason, or waiting does not help.
+fn quota_delay(error: &Error) -> Option<Duration> {
+    let delay = error.retry_delay().filter(|_| error.kind() == Kind::QuotaExceeded)?;
+    Some(delay.max(SHORTEST_QUOTA_DELAY))
+}
+
 fn is_unavailable(answer: &Result<Answer, Status>) -> bool {
     match answer {
         Err(status) => status.code() == Code::Unavailable,
@@ -188,7 +261,7 @@ fn is_unavailable(answer: &Result<Answer, Status>) -> bool {
 fn lost(error: impl Into<BoxError>) -> Status {
     let error = error.into();
     let mut text = String::new();
-    let mut cause = Some(&*error as &(dyn Error + 'static));
+    let mut cause = Some(&*error as &(dyn std::error::Error + 'static));
     while let Some(error) = cause {
         if error.is::<TimeoutExpired>() {
             return Status::deadline_exceeded(error.to_string());

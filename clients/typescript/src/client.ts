@@ -21,6 +21,7 @@ import {
   type StoredEvent,
 } from "./gen/engagement/v1/index.js";
 import { createStub, type Stub } from "./stub.js";
+import type { TlsOptions } from "./tls.js";
 import type { EventInit, UploadSource } from "./upload/chunker.js";
 import type { UploadSummary } from "./upload/ledger.js";
 import { upload, type UploadOptions } from "./upload/uploader.js";
@@ -80,7 +81,11 @@ export class EngagementClient {
   readonly server: Stub<typeof ServerService>;
   readonly #connection: Connection;
 
-  /** `target` is `HOST:PORT`, or another target of gRPC such as `dns:///…` and `unix:…`. */
+  /**
+   * `target` is `HOST:PORT`, or another target of gRPC such as `dns:///…` and `unix:…`.
+   *
+   * Throws a TypeError if a token would go over the network in plain text.
+   */
   constructor(target: string, options: ClientOptions) {
     this.accountId = options.accountId;
     this.#connection = new Connection(target, options);
@@ -144,9 +149,9 @@ export class EngagementClient {
    */
   async upload(source: UploadSource, options: UploadOptions = {}): Promise<UploadSummary> {
     const { ingest, accountId } = this;
-    const { timeoutSeconds, closing } = this.#connection;
+    const { timeoutSeconds, renewsToken, closing } = this.#connection;
     const uploadId = options.uploadId ?? uuid7();
-    return upload({ ingest, accountId, uploadId, timeoutSeconds, closing }, source, options);
+    return upload({ ingest, accountId, uploadId, timeoutSeconds, renewsToken, closing }, source, options);
   }
 
   /** Iterates over the stored events that match a filter, page by page, without gaps or repeats. */
@@ -176,8 +181,18 @@ export class EngagementClient {
    */
   follow(options: FollowOptions): Follower {
     const { events, accountId } = this;
-    const { timeoutSeconds, closing } = this.#connection;
-    return new Follower({ events, accountId, timeoutSeconds, closing }, options);
+    const { timeoutSeconds, renewsToken, closing } = this.#connection;
+    return new Follower({ events, accountId, timeoutSeconds, renewsToken, closing }, options);
+  }
+
+  /**
+   * Connects anew with other certificates, such as a renewed one of the client. New calls use them at once; those that
+   * run go on over the first connection, which closes after the last of them.
+   *
+   * Throws a TypeError if the connection has been in plain text so far.
+   */
+  replaceTls(tls: true | TlsOptions): void {
+    this.#connection.replaceTls(tls);
   }
 
   /** Closes the connection; running calls reject with an AbortError. */

@@ -1,27 +1,28 @@
 /** The connection to the server: transport security, token, keepalive, retries, and the running calls. */
 
-import type { DescMessage } from "@bufbuild/protobuf";
-import {
-  Channel,
-  type ChannelCredentials,
-  type ChannelOptions,
-  credentials,
-  Metadata,
-  type ServiceConfig,
-} from "@grpc/grpc-js";
+import type { DescMessage, DescMethod } from "@bufbuild/protobuf";
+import { Channel, type ChannelOptions, Metadata, type ServiceConfig } from "@grpc/grpc-js";
 
-import { type Method, RpcCall } from "./rpc-call.js";
+import { ServerService } from "./gen/engagement/v1/index.js";
+import { type Method, RpcCall, type StartedCall } from "./rpc-call.js";
+import { isThisMachine } from "./target.js";
+import { channelCredentials, type TlsOptions } from "./tls.js";
+import { Tokens, type TokenSource } from "./tokens.js";
 
 /** How to reach the server. */
 export interface ConnectionOptions {
   /**
-   * Transport security; by default, and with `false`, there is none: everything, including the token, is sent in
-   * plain text. `true` trusts the roots of Node.js (`--use-system-ca` and NODE_EXTRA_CA_CERTS apply), `ca` the
-   * certificates that it holds as PEM.
+   * Transport security; by default, and with `false`, there is none: everything is sent in plain text. `true` trusts the
+   * roots of Node.js (`--use-system-ca` and NODE_EXTRA_CA_CERTS apply).
    */
-  readonly tls?: boolean | { readonly ca: string | Uint8Array } | undefined;
-  /** Sent with every call as `authorization: Bearer …`. */
-  readonly token?: string | undefined;
+  readonly tls?: boolean | TlsOptions | undefined;
+  /**
+   * Sent with every call as `authorization: Bearer …`: a text, or a function, which is asked before a call or a stream,
+   * unless its last answer is good for 30 s more, and once more after TOKEN_EXPIRED.
+   */
+  readonly token?: string | TokenSource | undefined;
+  /** Whether the token may leave this machine in plain text, for networks that encrypt by themselves. */
+  readonly allowPlaintextToken?: boolean | undefined;
   /** Deadline of a unary call in seconds, including retries and waits; 30 by default. */
   readonly timeoutSeconds?: number | undefined;
 }
@@ -79,22 +80,43 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.use_local_subchannel_pool": 1,
 };
 
-/** One channel to one server. */
+/** A channel, and the calls that run on it. */
+interface Line {
+  readonly channel: Channel;
+  readonly calls: Set<RpcCall>;
+}
+
+/** Channels to one server for one account: one at a time, and those that it has replaced, until their last call. */
 export class Connection {
   /** Deadline of unary calls that do not set their own. */
   readonly timeoutSeconds: number;
-  readonly #channel: Channel;
-  readonly #metadata = new Metadata();
-  readonly #calls = new Set<RpcCall>();
+  readonly #target: string;
+  readonly #accountId: string;
+  readonly #tokens: Tokens;
+  readonly #isEncrypted: boolean;
   readonly #closing = new AbortController();
+  readonly #retired = new Set<Line>();
+  #line: Line;
 
   /** Connects at the first call. `target` is `HOST:PORT` or another target of gRPC. */
-  constructor(target: string, options: ConnectionOptions) {
-    this.timeoutSeconds = options.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS;
-    if (options.token !== undefined) {
-      this.#metadata.set("authorization", `Bearer ${options.token}`);
+  constructor(target: string, options: ConnectionOptions & { readonly accountId: string }) {
+    const { tls, token, allowPlaintextToken = false } = options;
+    this.#isEncrypted = tls !== undefined && tls !== false;
+    if (token !== undefined && !this.#isEncrypted && !allowPlaintextToken && !isThisMachine(target)) {
+      throw new TypeError(
+        `a token for ${target} would go over the network in plain text; set tls, or allowPlaintextToken if the network itself encrypts`,
+      );
     }
-    this.#channel = new Channel(target, channelCredentials(options.tls), CHANNEL_OPTIONS);
+    this.timeoutSeconds = options.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS;
+    this.#target = target;
+    this.#accountId = options.accountId;
+    this.#tokens = new Tokens(token);
+    this.#line = this.#connect(tls);
+  }
+
+  /** Whether there may be another token after one has expired. */
+  get renewsToken(): boolean {
+    return this.#tokens.isRenewable;
   }
 
   /** Aborts, with an AbortError, when the connection is closed. */
@@ -106,33 +128,83 @@ export class Connection {
   open<I extends DescMessage, O extends DescMessage>(method: Method<I, O>, options: CallOptions): RpcCall<I, O> {
     options.signal?.throwIfAborted();
     this.closing.throwIfAborted();
-    const path = `/${method.parent.typeName}/${method.name}`;
-    const timeoutSeconds = method.methodKind === "unary" ? (options.timeoutSeconds ?? this.timeoutSeconds) : Infinity;
-    const bareCall = this.#channel.createCall(path, Date.now() + timeoutSeconds * 1000, null, null, null);
-    const call = new RpcCall<I, O>(bareCall, method, {
-      metadata: this.#metadata,
-      signal: options.signal,
-      onEnd: () => {
-        this.#calls.delete(call);
+    const timeoutSeconds = method.methodKind === "unary" ? this.timeoutOf(options) : Infinity;
+    const deadlineMs = Date.now() + timeoutSeconds * 1000;
+    const line = this.#line;
+    const token = this.#tokens.current();
+    let used: string | undefined;
+    const start = (shown: string | undefined): StartedCall => {
+      used = shown;
+      const path = `/${method.parent.typeName}/${method.name}`;
+      return {
+        call: line.channel.createCall(path, deadlineMs, null, null, null),
+        metadata: this.#metadata(method, shown),
+      };
+    };
+    const call = new RpcCall<I, O>(
+      token instanceof Promise ? token.then((answer) => () => start(answer)) : () => start(token),
+      method,
+      {
+        signal: options.signal,
+        deadlineMs,
+        onExpiredToken: () => {
+          this.#tokens.discard(used);
+        },
+        onEnd: () => {
+          line.calls.delete(call);
+          this.#closeIfRetired(line);
+        },
       },
-    });
-    this.#calls.add(call);
+    );
+    line.calls.add(call);
     return call;
+  }
+
+  /** The deadline of a unary call. */
+  timeoutOf(options: CallOptions): number {
+    return options.timeoutSeconds ?? this.timeoutSeconds;
+  }
+
+  /** Uses other certificates for new calls, on a channel of their own. */
+  replaceTls(tls: true | TlsOptions): void {
+    if (!this.#isEncrypted) {
+      throw new TypeError("a client in plain text cannot change to TLS; create one with tls");
+    }
+    const former = this.#line;
+    this.#line = this.#connect(tls);
+    this.#retired.add(former);
+    this.#closeIfRetired(former);
   }
 
   /** Cancels all calls and closes the connection. */
   close(): void {
     this.#closing.abort(new DOMException("the client is closed", "AbortError"));
-    for (const call of this.#calls) {
-      call.cancel(this.closing.reason);
+    for (const { channel, calls } of [...this.#retired, this.#line]) {
+      for (const call of calls) {
+        call.cancel(this.closing.reason);
+      }
+      channel.close();
     }
-    this.#channel.close();
   }
-}
 
-function channelCredentials(tls: ConnectionOptions["tls"]): ChannelCredentials {
-  if (tls === undefined || tls === false) {
-    return credentials.createInsecure();
+  #connect(tls: ConnectionOptions["tls"]): Line {
+    return { channel: new Channel(this.#target, channelCredentials(tls), CHANNEL_OPTIONS), calls: new Set() };
   }
-  return credentials.createSsl(tls === true ? null : Buffer.from(tls.ca));
+
+  #closeIfRetired(line: Line): void {
+    if (line.calls.size === 0 && this.#retired.delete(line)) {
+      line.channel.close();
+    }
+  }
+
+  #metadata(method: DescMethod, token: string | undefined): Metadata {
+    const metadata = new Metadata();
+    if (method.parent.typeName !== ServerService.typeName) {
+      metadata.set("engagement-account", this.#accountId);
+    }
+    if (token !== undefined) {
+      metadata.set("authorization", `Bearer ${token}`);
+    }
+    return metadata;
+  }
 }

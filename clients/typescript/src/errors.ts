@@ -97,6 +97,11 @@ export class EngagementError extends Error {
     }
   }
 
+  /** Whether the token of the call has expired, so that another one may help. @internal */
+  get isExpiredToken(): boolean {
+    return this.kind === "unauthenticated" && this.reason === "TOKEN_EXPIRED";
+  }
+
   /** Code, reason and message on one line, then a line for each violation. */
   override toString(): string {
     const origin = [this.code, this.reason].filter((part) => part !== undefined && part !== "").join(" / ");

@@ -13,6 +13,8 @@ export type { EventBatch, Follower } from "./follow/follower.js";
 export type { FollowOptions, FollowStart } from "./follow/options.js";
 export type { RpcCall } from "./rpc-call.js";
 export type { Stub } from "./stub.js";
+export type { TlsOptions } from "./tls.js";
+export type { TokenAnswer, TokenSource } from "./tokens.js";
 export type { EventInit, UploadSource } from "./upload/chunker.js";
 export type { RejectedEvent, UploadProgress, UploadSummary } from "./upload/ledger.js";
 export type { UploadOptions } from "./upload/uploader.js";

@@ -11,20 +11,27 @@ export class Outage {
   readonly #maxSeconds: number;
   #beganAtMs: number | undefined;
   #failures = 0;
+  readonly #renewsToken: boolean;
+  #hasRenewedToken = false;
 
-  constructor(maxSeconds = DEFAULT_MAX_OUTAGE_SECONDS) {
-    this.#maxSeconds = maxSeconds;
+  /** With `renewsToken`, an expired token is an outage, too, once without progress. */
+  constructor(maxSeconds: number | undefined, renewsToken: boolean) {
+    this.#maxSeconds = maxSeconds ?? DEFAULT_MAX_OUTAGE_SECONDS;
+    this.#renewsToken = renewsToken;
   }
 
   /** Records progress: the next failure begins a new outage. */
   end(): void {
     this.#beganAtMs = undefined;
     this.#failures = 0;
+    this.#hasRenewedToken = false;
   }
 
   /** Seconds to wait before the next attempt. Throws the error if that is too late or cannot help. */
   delayAfter(error: EngagementError): number {
-    if (!error.isTransient) {
+    if (this.#renewsToken && !this.#hasRenewedToken && error.isExpiredToken) {
+      this.#hasRenewedToken = true;
+    } else if (!error.isTransient) {
       throw error;
     }
     const nowMs = performance.now();

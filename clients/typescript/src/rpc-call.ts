@@ -10,12 +10,20 @@ import {
   type DescMethod,
   type MessageInitShape,
   type MessageShape,
+  type Message,
   create,
   fromBinary,
+  isMessage,
 } from "@bufbuild/protobuf";
 import { type ChannelInterface, type Metadata, status as Code } from "@grpc/grpc-js";
 
 import { EngagementError } from "./errors.js";
+import {
+  SubscribeEventsResponse_Closing_Reason,
+  SubscribeEventsResponseSchema,
+  UploadEventsResponse_Closing_Reason,
+  UploadEventsResponseSchema,
+} from "./gen/engagement/v1/index.js";
 import { serialize } from "./serialize.js";
 import { errorFromStatus } from "./status.js";
 
@@ -28,10 +36,19 @@ export type Method<I extends DescMessage, O extends DescMessage> = DescMethod & 
   readonly output: O;
 };
 
-/** Metadata and cancellation of a call. */
-export interface RpcCallOptions {
+/** A call of the library that is about to start. */
+export interface StartedCall {
+  readonly call: BareCall;
   readonly metadata: Metadata;
+}
+
+/** Deadline and cancellation of a call. */
+export interface RpcCallOptions {
   readonly signal: AbortSignal | undefined;
+  /** When the wait for a token ends at the latest, in milliseconds since 1970. The library knows it too. */
+  readonly deadlineMs: number;
+  /** Called if the server says that the token of the call has expired. */
+  readonly onExpiredToken: () => void;
   /** Called once, when the call has ended. */
   readonly onEnd: () => void;
 }
@@ -47,7 +64,9 @@ interface Reading<T> {
 
 /** A running call. Only one task at a time may read, and only one may write. */
 export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
-  readonly #call: BareCall;
+  /** Undefined while the call waits for a token. */
+  #call: BareCall | undefined;
+  #starting: Promise<void> | undefined;
   readonly #method: Method<I, O>;
   readonly #options: RpcCallOptions;
   #reading: Reading<MessageShape<O>> | undefined;
@@ -56,21 +75,19 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
   /** The error that reading rejects with after the last message; undefined after a status of OK. */
   #failure: { readonly error: unknown } | undefined;
 
-  /** @internal */
-  constructor(call: BareCall, method: Method<I, O>, options: RpcCallOptions) {
-    this.#call = call;
+  /**
+   * `start` makes the call, at once or when its token is there.
+   * @internal
+   */
+  constructor(start: (() => StartedCall) | Promise<() => StartedCall>, method: Method<I, O>, options: RpcCallOptions) {
     this.#method = method;
     this.#options = options;
     options.signal?.addEventListener("abort", this.#abort, { once: true });
-    call.start(options.metadata, {
-      onReceiveMetadata: () => undefined,
-      onReceiveMessage: (serialized: Uint8Array) => {
-        this.#receive(serialized);
-      },
-      onReceiveStatus: (status) => {
-        this.#end(status.code === Code.OK ? undefined : { error: errorFromStatus(status) });
-      },
-    });
+    if (start instanceof Promise) {
+      this.#starting = this.#startLater(start);
+    } else {
+      this.#start(start);
+    }
   }
 
   /** Sends a message. Resolves when the next may be sent, or when the call has ended, which reading reports. */
@@ -80,7 +97,11 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
 
   /** Sends a serialized message, which must not be modified until the call has ended. */
   async writeSerialized(serialized: Uint8Array): Promise<void> {
-    if (this.#hasEnded) {
+    if (this.#starting !== undefined) {
+      await this.#starting;
+    }
+    const call = this.#call;
+    if (this.#hasEnded || call === undefined) {
       return;
     }
     await new Promise<void>((resolve) => {
@@ -89,14 +110,18 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
       const callback = (): void => {
         resolve();
       };
-      this.#call.sendMessageWithContext({ callback }, bytes);
+      call.sendMessageWithContext({ callback }, bytes);
     });
   }
 
   /** Declares that no message follows. */
   halfClose(): void {
-    if (!this.#hasEnded) {
-      this.#call.halfClose();
+    if (this.#starting !== undefined) {
+      void this.#starting.then(() => {
+        this.halfClose();
+      });
+    } else if (!this.#hasEnded) {
+      this.#call?.halfClose();
     }
   }
 
@@ -129,14 +154,14 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
         );
       }
       this.#reading = reading;
-      this.#call.startRead();
+      this.#call?.startRead();
     });
   }
 
   /** Ends the call unless it has ended; reading rejects with the reason. */
   cancel(reason: unknown): void {
     if (!this.#hasEnded) {
-      this.#call.cancelWithStatus(Code.CANCELLED, "cancelled by the client");
+      this.#call?.cancelWithStatus(Code.CANCELLED, "cancelled by the client");
       this.#end({ error: reason });
     }
   }
@@ -152,6 +177,46 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
     }
   }
 
+  #start(start: () => StartedCall): void {
+    const { call, metadata } = start();
+    this.#call = call;
+    call.start(metadata, {
+      onReceiveMetadata: () => undefined,
+      onReceiveMessage: (serialized: Uint8Array) => {
+        this.#receive(serialized);
+      },
+      onReceiveStatus: (status) => {
+        this.#end(status.code === Code.OK ? undefined : { error: errorFromStatus(status) });
+      },
+    });
+  }
+
+  /** Starts the call once its token is there, unless it has been cancelled; never rejects. */
+  async #startLater(pending: Promise<() => StartedCall>): Promise<void> {
+    const timer = setTimeout(
+      () => {
+        this.cancel(
+          new EngagementError("no token before the deadline", { kind: "deadline", code: "DEADLINE_EXCEEDED" }),
+        );
+      },
+      Math.min(this.#options.deadlineMs - Date.now(), LONGEST_TIMER_MS),
+    );
+    try {
+      const start = await pending;
+      if (!this.#hasEnded) {
+        this.#start(start);
+        if (this.#reading !== undefined) {
+          this.#call?.startRead();
+        }
+      }
+    } catch (error) {
+      this.#end({ error });
+    } finally {
+      clearTimeout(timer);
+      this.#starting = undefined;
+    }
+  }
+
   #receive(serialized: Uint8Array): void {
     if (this.#hasEnded) {
       return;
@@ -163,6 +228,9 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
       this.cancel(unreadable(error));
       return;
     }
+    if (saysExpired(message)) {
+      this.#options.onExpiredToken();
+    }
     this.#takeReading()?.resolve(message);
   }
 
@@ -172,6 +240,9 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
     }
     this.#hasEnded = true;
     this.#failure = failure;
+    if (failure?.error instanceof EngagementError && failure.error.isExpiredToken) {
+      this.#options.onExpiredToken();
+    }
     this.#options.signal?.removeEventListener("abort", this.#abort);
     this.#options.onEnd();
     this.#endWrite?.();
@@ -193,6 +264,18 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
   readonly #abort = (): void => {
     this.cancel(this.#options.signal?.reason);
   };
+}
+
+/** Whether a message announces the end of its stream because the token has expired. */
+function saysExpired(message: Message): boolean {
+  return (
+    (isMessage(message, UploadEventsResponseSchema) &&
+      message.message.case === "closing" &&
+      message.message.value.reason === UploadEventsResponse_Closing_Reason.UNAUTHENTICATED) ||
+    (isMessage(message, SubscribeEventsResponseSchema) &&
+      message.message.case === "closing" &&
+      message.message.value.reason === SubscribeEventsResponse_Closing_Reason.UNAUTHENTICATED)
+  );
 }
 
 function silence(seconds: number): EngagementError {

@@ -6,7 +6,13 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 
 import { fromJson, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
-import { EngagementClient, EngagementError, type EventInit, type FollowOptions } from "@engagement-attributes/client";
+import {
+  EngagementClient,
+  EngagementError,
+  type EventInit,
+  type FollowOptions,
+  type TokenAnswer,
+} from "@engagement-attributes/client";
 import {
   EntityKind,
   ErrorReason,
@@ -22,16 +28,26 @@ import { expand, readCases } from "./support/vectors.js";
 interface Case {
   readonly name: string;
   readonly tls?: boolean;
+  readonly client_certificate?: boolean;
   readonly token?: string;
+  readonly tokens?: readonly ListedToken[];
   readonly max_outage_seconds?: number;
   readonly call: Readonly<Record<string, JsonObject>>;
   readonly expected: JsonObject;
 }
 
+interface ListedToken {
+  readonly token: string;
+  readonly expires_in_seconds?: number;
+}
+
 interface Addresses {
   readonly address: string;
   readonly tls_address: string;
+  readonly mutual_tls_address: string;
   readonly ca_file: string;
+  readonly certificate_file: string;
+  readonly key_file: string;
 }
 
 type Play = (client: EngagementClient, call: JsonObject, maxOutageSeconds: number) => Promise<JsonObject>;
@@ -41,6 +57,11 @@ const TIMEOUT_SECONDS = 3;
 class SourceError extends Error {}
 
 const PLAYS: Readonly<Record<string, Play>> = {
+  server_info: async (client) => {
+    const { version } = await client.server.getServerInfo({});
+    return { version };
+  },
+
   record_event: async (client, { event }) => {
     const result = await client.recordEvent(fromJson(EventSchema, event ?? null));
     return { result: toJson(EventResultSchema, result) };
@@ -118,8 +139,12 @@ describe("conversations", () => {
 
   for (const each of readCases("conversations.json") as readonly Case[]) {
     test(each.name, { timeout: 30_000 }, async () => {
-      using client = clientOf(each, addresses);
+      const tokens = each.tokens === undefined ? undefined : new ListedTokens(each.tokens);
+      using client = clientOf(each, addresses, tokens);
       const outcome = await play(client, each);
+      if (tokens !== undefined) {
+        outcome.token_asks = tokens.asks;
+      }
       const { names } = await client.entities.listEntities({
         accountId: each.name,
         kind: EntityKind.CUSTOMER_STATUS,
@@ -130,8 +155,38 @@ describe("conversations", () => {
   }
 });
 
-function clientOf({ name, tls, token }: Case, addresses: Addresses): EngagementClient {
-  const options = { accountId: name, timeoutSeconds: TIMEOUT_SECONDS, token };
+/** A function for tokens that answers in order, and then with the last one. */
+class ListedTokens {
+  readonly #answers: readonly ListedToken[];
+  asks = 0;
+
+  constructor(answers: readonly ListedToken[]) {
+    this.#answers = answers;
+  }
+
+  readonly next = async (): Promise<TokenAnswer> => {
+    const answer = this.#answers[Math.min(this.asks, this.#answers.length - 1)];
+    assert.ok(answer !== undefined);
+    this.asks += 1;
+    const { token, expires_in_seconds: seconds } = answer;
+    return Promise.resolve(seconds === undefined ? token : { token, expiresAt: new Date(Date.now() + seconds * 1000) });
+  };
+}
+
+function clientOf(
+  { name, tls, client_certificate, token }: Case,
+  addresses: Addresses,
+  tokens: ListedTokens | undefined,
+): EngagementClient {
+  const options = { accountId: name, timeoutSeconds: TIMEOUT_SECONDS, token: tokens?.next ?? token };
+  if (client_certificate === true) {
+    const certificate = readFileSync(addresses.certificate_file);
+    const key = readFileSync(addresses.key_file);
+    return new EngagementClient(addresses.mutual_tls_address, {
+      ...options,
+      tls: { ca: readFileSync(addresses.ca_file), certificate, key },
+    });
+  }
   return tls === true
     ? new EngagementClient(addresses.tls_address, { ...options, tls: { ca: readFileSync(addresses.ca_file) } })
     : new EngagementClient(addresses.address, options);

@@ -42,7 +42,9 @@ describe("errors", { concurrency: true }, () => {
 
   for (const { name, code, message, expected } of cases) {
     test(name, { timeout: 20_000 }, async () => {
-      using client = new EngagementClient(server.address, { accountId: "errors", token: name });
+      // A quota is waited for until the deadline.
+      const timeoutSeconds = expected.kind === "quota_exceeded" ? 1 : undefined;
+      using client = new EngagementClient(server.address, { accountId: "errors", token: name, timeoutSeconds });
       const error = await engagementError(client.recordEvent(event("e1")));
       assert.deepEqual(
         {

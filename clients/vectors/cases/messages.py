@@ -152,6 +152,17 @@ def events() -> list[Json]:
                 ),
             ),
         ),
+        (
+            "rejected-entity",
+            v1.EventResult(
+                event_id="e2",
+                outcome=v1.Outcome.OUTCOME_REJECTED,
+                error=v1.EventError(
+                    reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN,
+                    message="customer_info.customer_type: not on the list",
+                ),
+            ),
+        ),
         ("unknown-fields", later),
     ]
     return [_event_case(name, message) for name, message in cases]

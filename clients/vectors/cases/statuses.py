@@ -24,6 +24,7 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "PAGE_TOKEN_MISMATCH": ("INVALID_ARGUMENT", {}),
     "CURSOR_MALFORMED": ("INVALID_ARGUMENT", {}),
     "CURSOR_MISMATCH": ("INVALID_ARGUMENT", {}),
+    "ACCOUNT_MISMATCH": ("INVALID_ARGUMENT", {}),
     "EVENT_ID_CONFLICT": ("ALREADY_EXISTS", {"eventId": "0198a1b2-\u2026"}),
     "REQUEST_ID_REUSED": ("ALREADY_EXISTS", {"requestId": "r-1"}),
     "SEQUENCE_GAP": ("FAILED_PRECONDITION", {"uploadId": "u-1", "sequence": "9", "expected": "7"}),

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from engagement_server.access.identities import Identity
     from engagement_server.governor.turns import Caller
+    from engagement_server.streams.closing import Cause
 
 
 class Call(Protocol):
     """A running call. A handler ends it by returning, or by raising the RequestError that refuses it."""
 
     account_id: str
-    """The account that the request names; empty if it names none, and until a stream's first message."""
+    """The account that the request names; empty if it names none, and until a stream's first message.
+
+    Setting it raises AccountMismatchError if the metadata names another one.
+    """
+
+    @property
+    def identity(self) -> Identity:
+        """Who makes the call."""
 
     @property
     def caller(self) -> Caller:
@@ -36,8 +45,8 @@ class Call(Protocol):
         each connection would compress them anew (docs/decisions/0013-subscriptions-share-frames.md).
         """
 
-    def close_under_pressure(self, close: Callable[[], None]) -> None:
-        """Registers how this stream ends if the process takes too much memory."""
+    def on_close(self, close: Callable[[Cause], None]) -> None:
+        """Registers how this stream ends if the process takes too much memory, or its caller loses rights."""
 
     def reset(self) -> None:
         """Ends the call at once, as a lost connection does: drops all that the client has left unread.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engagement import v1
 from engagement.rules import Violation
+from engagement_server.access.masking import mask_of, require_open
 from engagement_server.api.paging import page_size
 from engagement_server.api.times import require_times
 from engagement_server.errors import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from engagement_server.api.call import Call
     from engagement_server.cursor import Cursors
+    from engagement_server.messages import Mask
     from engagement_server.model import StoredRow
     from engagement_server.partitions import Partitions
     from engagement_server.store.reader import Reader
@@ -44,23 +46,26 @@ class EventHandlers:
     async def get_event(self, request: v1.GetEventRequest, call: Call) -> v1.GetEventResponse | bytes:
         """Returns one event."""
         require_valid(request)
-        mask = _checked_mask(request.read_mask)
+        read_mask = _checked_mask(request.read_mask)
+        mask = mask_of(call.identity)
         partition = self._partitions.of(request.account_id)
 
         def find(reader: Reader) -> StoredRow:
             return _find(reader, request, partition.cursors)
 
         row = await read_with_catch_up(partition.log, lambda: partition.readers.run(find, caller=call.caller))
-        if mask is None:
-            return event_fields((row,), cursors=partition.cursors)[0]
+        if read_mask is None:
+            return event_fields((row,), cursors=partition.cursors, mask=mask)[0]
         stored = stored_event_message(row, cursors=partition.cursors)
-        return v1.GetEventResponse(event=_masked(stored, mask))
+        return v1.GetEventResponse(event=_reduced(stored, read_mask, mask))
 
     async def list_events(self, request: v1.ListEventsRequest, call: Call) -> bytes:
         """Returns one page of events."""
         require_valid(request)
         require_times(request.filter, path="filter.")
-        mask = _checked_mask(request.read_mask)
+        read_mask = _checked_mask(request.read_mask)
+        mask = mask_of(call.identity)
+        require_open(request.filter, mask)
         partition = self._partitions.of(request.account_id)
         cursors = partition.cursors
         arguments = _page_arguments(request)
@@ -91,10 +96,11 @@ class EventHandlers:
             rest = v1.ListEventsResponse()
             if page.next_position is not None:
                 rest.next_page_token = cursors.encode_page(page.next_position, arguments=arguments)
-            if mask is None:
-                return b"".join((*event_fields(page.rows, cursors=cursors), rest.SerializeToString()))
+            if read_mask is None:
+                fields = event_fields(page.rows, cursors=cursors, mask=mask)
+                return b"".join((*fields, rest.SerializeToString()))
             for row in page.rows:
-                rest.events.append(_masked(stored_event_message(row, cursors=cursors), mask))
+                rest.events.append(_reduced(stored_event_message(row, cursors=cursors), read_mask, mask))
             return rest.SerializeToString()
 
         return await read_with_catch_up(
@@ -106,16 +112,19 @@ class EventHandlers:
         require_valid(request)
         require_times(request.filter, path="filter.")
         require_times(request)
+        mask = mask_of(call.identity)
+        require_open(request.filter, mask)
         subscriptions = self._partitions.of(request.account_id).subscriptions
-        await subscriptions.serve(request, call, caller=call.caller, on_pressure=call.close_under_pressure)
+        await subscriptions.serve(request, call, mask=mask, caller=call.caller, on_close=call.on_close)
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""
         require_valid(request)
         require_times(request)
+        mask = mask_of(call.identity)
         partition = self._partitions.of(request.account_id)
         profile = await read_with_catch_up(
-            partition.log, lambda: partition.profiles.read(request, caller=call.caller)
+            partition.log, lambda: partition.profiles.read(request, mask=mask, caller=call.caller)
         )
         return v1.GetProfileResponse(profile=profile)
 
@@ -172,7 +181,10 @@ def _checked_mask(mask: FieldMask) -> FieldMask | None:
     return None if "*" in checked.paths else checked
 
 
-def _masked(stored: v1.StoredEvent, mask: FieldMask) -> v1.StoredEvent:
-    masked = v1.StoredEvent()
-    mask.MergeMessage(stored, masked)
-    return masked
+def _reduced(stored: v1.StoredEvent, read_mask: FieldMask, mask: Mask | None) -> v1.StoredEvent:
+    """The fields of an event that were asked for, of which some may be masked: their paths come along."""
+    reduced = v1.StoredEvent()
+    read_mask.MergeMessage(stored, reduced)
+    if mask is not None and reduced.HasField("event"):
+        reduced.masked_fields.extend(mask.mask_event(reduced.event))
+    return reduced

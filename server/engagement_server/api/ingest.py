@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS, MAX_VIOLATIONS
+from engagement_server.access.producing import producer_of, seen_uploads_of
+from engagement_server.access.publishing import PublishingRates
 from engagement_server.api.paging import page_size
+from engagement_server.api.publishing import published_response, require_publishable
 from engagement_server.api.rejections import CallRejections, list_rejections
 from engagement_server.api.times import require_times
 from engagement_server.clock import ceil_ms
@@ -51,6 +54,7 @@ class IngestHandlers:
     def __init__(self, partitions: Partitions, rejections: Rejections) -> None:
         self._partitions = partitions
         self._rejections = rejections
+        self._rates = PublishingRates()
 
     async def record_event(self, request: v1.RecordEventRequest, call: Call) -> v1.RecordEventResponse:
         """Stores one event."""
@@ -66,6 +70,10 @@ class IngestHandlers:
         """Stores a batch of events in one transaction."""
         if len(request.events) > MAX_BATCH_EVENTS:
             raise BatchTooLargeError(count=len(request.events), limit=MAX_BATCH_EVENTS, unit="events")
+        principal = call.identity.principal
+        if principal.is_publishable:
+            require_publishable(request)
+            self._rates.take(principal, peer=call.caller.connection, events=len(request.events))
         envelope = v1.RecordEventsRequest(
             account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
@@ -73,6 +81,8 @@ class IngestHandlers:
         tally = count(verdicts)
         if tally.rejected and not request.validate_only:
             self._noted(request).note_rejected(request.events, verdicts)
+        if principal.is_publishable:
+            return published_response(request.events, verdicts)
         return v1.RecordEventsResponse(
             results=[verdict_message(verdict, cursors=partition.cursors) for verdict in verdicts],
             tally=tally_message(tally),
@@ -94,14 +104,18 @@ class IngestHandlers:
         """
         is_atomic = not (isinstance(request, v1.RecordEventsRequest) and request.allow_partial)
         with child("validate"):
-            examined = await examine(events, max_violations=MAX_VIOLATIONS if is_atomic else None)
+            max_violations = MAX_VIOLATIONS if is_atomic else None
+            producer = producer_of(call.identity)
+            examined = await examine(events, producer=producer, max_violations=max_violations)
         try:
             if is_atomic:
                 batch = admit(envelope, examined, path=path)
             else:
                 batch = admit_partly(envelope, events, examined)
             partition = self._partitions.of(request.account_id)
-            verdicts = await _commit(partition, request, batch, is_atomic=is_atomic, caller=call.caller)
+            # One of a publishable grant counts event by event: that all fail would tell what is stored.
+            is_whole = is_atomic and not producer.is_publishable
+            verdicts = await _commit(partition, request, batch, is_atomic=is_whole, caller=call.caller)
         except (FieldInvalidError, EventIdConflictError) as error:
             if not request.validate_only:
                 self._noted(request).note_refused(events, examined, error)
@@ -128,7 +142,8 @@ class IngestHandlers:
             requests,
             call.send,
             caller=call.caller,
-            on_pressure=call.close_under_pressure,
+            on_close=call.on_close,
+            producer=producer_of(call.identity),
             rejections=self._rejections,
         )
 
@@ -149,10 +164,12 @@ class IngestHandlers:
             after_sequence=after_sequence,
             after_index=after_index,
             subjects=_subjects(request),
+            principal=seen_uploads_of(call.identity),
         )
 
         def read(reader: Reader) -> tuple[UploadState, RejectionPage]:
-            return reader.upload(request.account_id, request.upload_id), reader.rejections(query)
+            upload = reader.upload(query.account_id, query.upload_id, principal=query.principal)
+            return upload, reader.rejections(query)
 
         state, page = await read_with_catch_up(
             partition.log, lambda: partition.readers.run(read, caller=call.caller)
@@ -186,6 +203,7 @@ class IngestHandlers:
             source_name=request.source_name,
             outcomes=frozenset(map(Outcome, request.outcomes)),
             subjects=_subjects(request),
+            principal=seen_uploads_of(call.identity),
         )
         page = await read_with_catch_up(
             partition.log,

@@ -13,7 +13,7 @@ from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
 from engagement_server.messages import MAX_DAMAGE_CHARACTERS, hold_message
 from engagement_server.streams.subscription import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
-from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
+from engagement_server.streams.upload_answers import MAX_UNACKED_CHUNKS
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Limits that the operator or the transport sets; the others are the contract's."""
+    """What the operator or the transport sets; the other limits are the contract's."""
 
     heartbeat_interval: timedelta
     max_stream_age: timedelta
@@ -37,6 +37,8 @@ class ServerLimits:
     min_keepalive_interval: timedelta
     allows_short_retention: bool
     max_metadata_bytes: int
+    identity_required: bool
+    encrypted: bool
 
 
 class ServerHandlers:
@@ -66,6 +68,8 @@ class ServerHandlers:
             version=version,
             contract=v1.Event.DESCRIPTOR.file.package,
             partition_count=partition_count,
+            identity_required=server_limits.identity_required,
+            encrypted=server_limits.encrypted,
             limits=v1.Limits(
                 max_text_characters=limits.MAX_TEXT_CHARACTERS,
                 max_event_id_characters=limits.MAX_EVENT_ID_CHARACTERS,
@@ -123,6 +127,24 @@ class ServerHandlers:
         """Returns what this node does now, as it was sampled last."""
         require_valid(request)
         return await self._read_stats()
+
+    async def get_identity(self, request: v1.GetIdentityRequest, call: Call) -> v1.GetIdentityResponse:
+        """Returns as whom the server sees the caller."""
+        require_valid(request)
+        identity = call.identity
+        principal = identity.principal
+        response = v1.GetIdentityResponse(
+            principal=principal.name,
+            credential=identity.credential,
+            accounts=principal.accounts.patterns,
+            scopes=[v1.Scope.Name(scope) for scope in sorted(principal.scopes)],
+            sources=sorted(principal.sources),
+            may_authenticate=principal.may_authenticate,
+            publishable=principal.is_publishable,
+        )
+        if identity.expires_at is not None:
+            response.expire_time.FromMilliseconds(int(identity.expires_at * 1000))
+        return response
 
     async def list_accounts(self, request: v1.ListAccountsRequest, call: Call) -> v1.ListAccountsResponse:
         """Returns one page of accounts."""

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+# Before anything loads gRPC, which reads it then: else each failed handshake of anybody is a line on standard
+# error, in a format of the library's own.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from engagement_server.commands.environment import require_spelled
 from engagement_server.commands.setting_type import setting_type
 from engagement_server.config import Config
@@ -22,19 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from dataclasses import Field
 
+    from engagement_server.app import Addresses
+
 _FAILED = 2
 _ENDED = 1
-_OF_CLIENTS = ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT")
+_OF_CLIENTS = ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT", "ENGAGEMENT_TOKEN")
 _EPILOG = """\b
 Examples:
   engagement serve
-  engagement serve --listen 0.0.0.0:50051 --data /var/lib/engagement
+  engagement serve --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server-key.pem
   engagement serve --workers 4
   engagement serve --log nats://a:4222,nats://b:4222,nats://c:4222
 """
 _OPTIONAL_SECTIONS = {
     "log": ("engagement_server.log.nats.config", "LogConfig"),
     "workers": ("engagement_server.workers.config", "WorkerConfig"),
+    "access": ("engagement_server.access.config", "AccessConfig"),
     "http": ("engagement_server.http.config", "HttpConfig"),
     "lines": ("engagement_server.telemetry.config", "LogLineConfig"),
 }
@@ -122,8 +129,14 @@ def serve(*, as_json: bool, **settings: Any) -> int:  # Any: each option has its
     return 0
 
 
-def _print_json(address: str, http_address: str | None) -> None:
-    print(json.dumps({"listen": address, "http": http_address}), flush=True)
+def _print_json(addresses: Addresses) -> None:
+    document = {
+        "listen": addresses.listen,
+        "http": addresses.http,
+        "https": addresses.is_https,
+        "mtls_listen": addresses.mtls_listen,
+    }
+    print(json.dumps(document), flush=True)
 
 
 def sections_of(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,17 @@
     │   ├── WriterGoneError
     │   └── WriterFailedError
     └── RequestError                    a call, or one event of it, is refused
+        ├── UnauthenticatedError
+        │   ├── TokenMissingError
+        │   ├── TokenInvalidError
+        │   └── TokenExpiredError
+        ├── PermissionDeniedError
+        │   ├── AccountForbiddenError
+        │   └── ScopeMissingError
+        ├── ExhaustedError
+        │   └── QuotaExceededError
         ├── InvalidRequestError
+        │   ├── AccountMismatchError
         │   ├── FieldInvalidError
         │   ├── EntityUnknownError
         │   ├── BatchTooLargeError
@@ -58,15 +68,27 @@
 They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
 """
 
+from engagement_server.errors.access import (
+    AccountForbiddenError,
+    AccountMismatchError,
+    QuotaExceededError,
+    ScopeMissingError,
+    TokenExpiredError,
+    TokenInvalidError,
+    TokenMissingError,
+)
 from engagement_server.errors.base import (
     ConflictError,
     DataLossError,
     EngagementError,
+    ExhaustedError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     PreconditionError,
     RequestError,
     TakenOverError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from engagement_server.errors.damage import DamagedEventsError, DataDamagedError, LogDamagedError
@@ -126,6 +148,8 @@ from engagement_server.errors.unavailable import (
 
 __all__ = [
     "MAX_COUNTED_EVENTS",
+    "AccountForbiddenError",
+    "AccountMismatchError",
     "BatchTooLargeError",
     "ChunkChangedError",
     "ChunkTooLargeError",
@@ -146,6 +170,7 @@ __all__ = [
     "ErasureNotFoundError",
     "EventIdConflictError",
     "EventNotFoundError",
+    "ExhaustedError",
     "FieldInvalidError",
     "FilterInvalidError",
     "FinishMismatchError",
@@ -161,16 +186,23 @@ __all__ = [
     "OverloadedError",
     "PageTokenMismatchError",
     "PartitionNotServedError",
+    "PermissionDeniedError",
     "PreconditionError",
     "ProfileNotFoundError",
     "ProfilePendingError",
+    "QuotaExceededError",
     "RequestError",
     "RequestIdReusedError",
+    "ScopeMissingError",
     "SequenceGapError",
     "StaleViewError",
     "StoreUnavailableError",
     "SubscriberError",
     "TakenOverError",
+    "TokenExpiredError",
+    "TokenInvalidError",
+    "TokenMissingError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnreadableCommitError",
     "UnusableMessageError",

@@ -40,6 +40,21 @@ class InvalidRequestError(RequestError):
     violations: Sequence[Violation] = ()
 
 
+class UnauthenticatedError(RequestError):
+    """The server does not know who calls."""
+
+
+class PermissionDeniedError(RequestError):
+    """The caller may not do this."""
+
+
+class ExhaustedError(RequestError):
+    """The caller has used up what it may use."""
+
+    retry_delay_seconds: float | None = None
+    """None if waiting does not help."""
+
+
 class ConflictError(RequestError):
     """The id is taken."""
 

@@ -16,12 +16,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.config import DEFAULT_ADDRESS, OFF
+from engagement_server.http.encrypting import EncryptedListener
+from engagement_server.http.guard import everybody
 from engagement_server.http.hosts import Hosts
 from engagement_server.http.routes import application
+from engagement_server.http.visitors import operators
+from engagement_server.transport.exposure import is_loopback
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
     from starlette.applications import Starlette
 
+    from engagement_server.access.identities import Credentials
     from engagement_server.http.checks import Readiness
     from engagement_server.http.config import HttpConfig
     from engagement_server.http.stats import StatsDocument
@@ -43,14 +51,23 @@ _log = logging.getLogger(__name__)
 class ManagementPort:
     """A port that is listened on; `close` ends it."""
 
-    def __init__(self, listening: socket.socket, server: uvicorn.Server, *, address: str) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        server: uvicorn.Server,
+        encrypted: EncryptedListener | None,
+        *,
+        address: str,
+    ) -> None:
         self.address = address
         """HOST:PORT, with the actual port."""
+        self.is_encrypted = encrypted is not None
+        self._encrypted = encrypted
         self._listening = listening
         self._server = server
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913  # all but five are named at the call
         cls,
         config: HttpConfig,
         readiness: Readiness,
@@ -58,9 +75,13 @@ class ManagementPort:
         stats: StatsDocument,
         *,
         listen: str,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        credentials: Credentials | None = None,
     ) -> Self | None:
         """Serves health, metrics and stats of a server that will take calls at `listen`.
 
+        With a `context`, which is asked for each connection, other machines get it over TLS only. With
+        `credentials`, only operators get more than probes need.
         None if there is to be no port, or if the default one cannot be had, which is logged. Raises
         ConfigurationError if that one was named.
         """
@@ -77,12 +98,21 @@ class ManagementPort:
                 raise _cannot_serve(address, error) from error
             _log.warning("no health and no metrics over HTTP: %s", _cannot_serve(address, error))
             return None
-        server = _Server(application(readiness, exposition, stats, Hosts(host, extra=config.extra_hosts)))
-        await server.startup(sockets=[listening])
-        return cls(listening, server, address=f"{host}:{listening.getsockname()[1]}")
+        may_see = everybody if credentials is None else operators(credentials)
+        hosts = Hosts(host, extra=config.extra_hosts)
+        app = application(readiness, exposition, stats, hosts, may_see=may_see)
+        server = _Server(app)
+        encrypted = None
+        if context is None or is_loopback(address):
+            await server.startup(sockets=[listening])
+        else:
+            encrypted = EncryptedListener(listening, server.make_protocol, context)
+        return cls(listening, server, encrypted, address=f"{host}:{listening.getsockname()[1]}")
 
     async def close(self) -> None:
         """Lets running requests end, for a moment, and releases the port."""
+        if self._encrypted is not None:
+            self._encrypted.close()
         await self._server.shutdown(sockets=[self._listening])
 
 
@@ -110,6 +140,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         config.load()
         self.lifespan = config.lifespan_class(config)
+        self.servers: list[asyncio.base_events.Server] = []  # those that `startup` adds
+
+    def make_protocol(self) -> asyncio.Protocol:
+        """That of a new connection which the library has not accepted itself."""
+        return _Protocol(self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 class _Protocol(H11Protocol):

@@ -10,10 +10,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from engagement_server.http.checks import is_ready, report
-from engagement_server.http.guard import Guard
+from engagement_server.http.guard import Guard, everybody
 from engagement_server.http.status_page import page_routes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.datastructures import Headers
     from starlette.requests import Request
 
@@ -27,9 +29,14 @@ _GZIP = "gzip"
 
 
 def application(
-    readiness: Readiness, exposition: Exposition, stats: StatsDocument, hosts: Hosts
+    readiness: Readiness,
+    exposition: Exposition,
+    stats: StatsDocument,
+    hosts: Hosts,
+    *,
+    may_see: Callable[[Headers], bool] = everybody,
 ) -> Starlette:
-    """The application that serves these hosts."""
+    """The application that serves these hosts, and to whom `may_see` allows it more than probes need."""
 
     async def live(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -61,7 +68,7 @@ def application(
         Route("/stats.json", describe),
         *page_routes(),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts, may_see=may_see)])
     app.router.redirect_slashes = False
     return app
 

@@ -17,6 +17,8 @@ _FILES: Final = {
     "/page.css": ("page.css", "text/css"),
     "/page.svg": ("page.svg", "image/svg+xml"),
 }
+PAGE_PATHS: Final = frozenset(_FILES)
+"""The paths of the page and of its files."""
 _POLICY: Final = "; ".join(
     (
         "default-src 'none'",

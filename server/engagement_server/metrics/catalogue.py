@@ -71,6 +71,10 @@ MEMORY_BYTES = Series(
 )
 SPANS_DROPPED = Series("engagement_spans_dropped", "Spans of traces that were not sent to the collector.")
 ERASURES_PENDING = Series("engagement_erasures_pending", "Erasures that are not complete.")
+CERTIFICATE_EXPIRY_SECONDS = Series(
+    "engagement_tls_certificate_expiry_seconds", "When the certificate that is served expires, since 1970."
+)
+INSECURE = Series("engagement_insecure", "1 if the operator has given an insecure switch.", ("switch",))
 EXPIRY_HELD = Series(
     "engagement_expiry_held",
     "1 while expiry is held and nothing beyond the retention is removed, else 0.",
@@ -105,6 +109,11 @@ LOG_DAMAGED = Series(
     "1 while the node refuses the partition, because its log or its view is damaged; otherwise 0.",
     _LOG,
 )
+ACCESS_RELOAD_FAILED = Series(
+    "engagement_access_reload_failed",
+    "1 while the newest version of a file of grants, tokens or keys cannot be used.",
+    ("file",),
+)
 BUILD_INFO = Series("engagement_build_info", "Always 1, with the versions as labels.", ("version", "python"))
 
 CATALOGUE: Final = {
@@ -134,6 +143,8 @@ CATALOGUE: Final = {
         MEMORY_BYTES,
         SPANS_DROPPED,
         ERASURES_PENDING,
+        CERTIFICATE_EXPIRY_SECONDS,
+        INSECURE,
         EXPIRY_HELD,
         LOG_PUBLISH_SECONDS,
         LOG_LAG_MESSAGES,
@@ -141,6 +152,7 @@ CATALOGUE: Final = {
         LOG_SNAPSHOT_AGE_SECONDS,
         LOG_FOREIGN_MESSAGES,
         LOG_DAMAGED,
+        ACCESS_RELOAD_FAILED,
         BUILD_INFO,
     )
 }

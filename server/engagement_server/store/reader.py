@@ -161,9 +161,9 @@ class Reader:
         """Reads one page, whose events are left as they are stored. Raises FilterInvalidError."""
         return self._pages.read_rows(query)
 
-    def upload(self, account_id: str, upload_id: str) -> UploadState:
-        """The state of an upload. Raises UploadNotFoundError."""
-        return find_upload(self._connection, account_id, upload_id).state
+    def upload(self, account_id: str, upload_id: str, *, principal: str | None = None) -> UploadState:
+        """The state of an upload, as a principal sees it. Raises UploadNotFoundError."""
+        return find_upload(self._connection, account_id, upload_id, principal=principal).state
 
     def uploads(self, query: UploadQuery) -> UploadPage:
         """Lists one page of uploads."""

@@ -19,7 +19,14 @@ Upgrade: TypeAlias = Callable[[apsw.Connection], None]
 
 OLDEST_VERSION = 9
 """Stores of earlier versions cannot be upgraded."""
-UPGRADES: Sequence[Upgrade] = ()
+
+
+def _add_principals(connection: apsw.Connection) -> None:
+    """Uploads belong to a principal; earlier ones to everybody of their account."""
+    connection.execute("ALTER TABLE uploads ADD COLUMN principal TEXT NOT NULL DEFAULT ''")
+
+
+UPGRADES: Sequence[Upgrade] = (_add_principals,)
 """The upgrades from the oldest version on, in order; `schema.sql` is the result."""
 SCHEMA_VERSION = OLDEST_VERSION + len(UPGRADES)
 

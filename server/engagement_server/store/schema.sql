@@ -67,6 +67,8 @@ CREATE TABLE uploads (
     source_sha256     TEXT,
     source_name       TEXT NOT NULL,
     unreadable        INTEGER NOT NULL,
+    -- Whom it belongs to, by the name in the grants; empty: everybody of the account.
+    principal         TEXT NOT NULL DEFAULT '',
     UNIQUE (account_id, upload_id)
 );
 -- Lists go by number.

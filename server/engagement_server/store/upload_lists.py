@@ -55,6 +55,8 @@ class RejectionQuery:
     after_index: int = 0
     subjects: Collection[Subject] = ()
     """Events about any of these; empty: all."""
+    principal: str | None = None
+    """Who asks, and sees no uploads of others; None: it may see all."""
     max_compared: int = MAX_COMPARED_HASHES
     """Hashes of subjects to compare; then the page ends early."""
 
@@ -86,6 +88,8 @@ class UploadQuery:
     """Uploads with an event of any of these; empty: all."""
     subjects: Collection[Subject] = ()
     """Uploads with a rejected event about any of these; empty: all."""
+    principal: str | None = None
+    """Who asks, and sees no uploads of others; None: it may see all."""
     max_compared: int = MAX_COMPARED_HASHES
     """Hashes of subjects to compare; then the page ends early."""
 
@@ -148,7 +152,7 @@ def _with_rejections(
 
 def list_rejections(connection: apsw.Connection, query: RejectionQuery) -> RejectionPage:
     """Reads rejected events of an upload; looks at a bounded number. Raises UploadNotFoundError."""
-    number = find_upload(connection, query.account_id, query.upload_id).number
+    number = find_upload(connection, query.account_id, query.upload_id, principal=query.principal).number
     if query.subjects:
         return _about_subjects(connection, number, query)
     rows = _results(
@@ -218,6 +222,8 @@ def _conditions(query: UploadQuery) -> tuple[str, list[apsw.SQLiteValue]]:
         conditions.append(("update_time_ms < ?", query.end_ms))
     if query.source_name:
         conditions.append(("source_name = ?", query.source_name))
+    if query.principal is not None:
+        conditions.append(("principal IN ('', ?)", query.principal))
     texts = [f" AND {text}" for text, _ in conditions]
     if query.outcomes:
         counts = sorted({_COLUMNS[outcome] for outcome in query.outcomes})

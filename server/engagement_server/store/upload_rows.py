@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engagement_server.errors import (
     ChunkChangedError,
     FinishMismatchError,
+    ScopeMissingError,
     SequenceGapError,
     UploadFinishedError,
     UploadNotFoundError,
@@ -39,11 +40,14 @@ if TYPE_CHECKING:
     )
     from engagement_server.store.pending_events import PendingEvents
 
+_ADMIN = "admin"
+"""The scope that goes on with uploads of others."""
 # A result, and the subjects of a chunk.
 _ROWS_A_RESULT = 2
 UPLOAD_COLUMNS = (
     "number, owner, upload_id, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
-    " create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable"
+    " create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable,"
+    " principal"
 )
 MAX_REMEMBERED_CHUNKS = 1000
 """Limit on the last chunks of each upload whose content and source are remembered."""
@@ -55,12 +59,15 @@ class UploadRow(NamedTuple):
     number: int
     owner: str
     state: UploadState
+    principal: str
+    """Whom it belongs to; empty: everybody of the account."""
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> UploadRow:
         """The values of `UPLOAD_COLUMNS`."""
         number, owner, upload_id, is_finished, committed_through, *counts = row[:9]
-        create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable = row[9:]
+        create_time_ms, update_time_ms, salt, source_events, source_sha256, *rest = row[9:]
+        source_name, unreadable, principal = rest
         state = UploadState(
             upload_id=upload_id,
             is_finished=bool(is_finished),
@@ -73,18 +80,21 @@ class UploadRow(NamedTuple):
             source_name=source_name,
             unreadable=unreadable,
         )
-        return cls(number, owner, state)
+        return cls(number, owner, state, principal)
 
 
-def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) -> UploadRow:
-    """Reads an upload. Raises UploadNotFoundError."""
+def find_upload(
+    connection: apsw.Connection, account_id: str, upload_id: str, *, principal: str | None = None
+) -> UploadRow:
+    """Reads an upload, which may belong to others than the principal. Raises UploadNotFoundError if not."""
     row = connection.execute(
         f"SELECT {UPLOAD_COLUMNS} FROM uploads WHERE account_id = ? AND upload_id = ?",  # noqa: S608  # a constant
         (account_id, upload_id),
     ).fetchone()
-    if row is None:
+    found = None if row is None else UploadRow.of(row)
+    if found is None or (principal is not None and found.principal not in {"", principal}):
         raise UploadNotFoundError(upload_id)
-    return UploadRow.of(row)
+    return found
 
 
 def _source_digest(events: int | None, sha256: str | None) -> SourceDigest | None:
@@ -103,11 +113,12 @@ class UploadRows:
         self._rejections = RejectionSubjects(connection)
 
     def open(self, operation: OpenUpload, time_ms: int) -> UploadState:
-        """Gives the upload to a new owner; creates it if missing."""
+        """Gives the upload to a new owner; creates it if missing. Raises ScopeMissingError."""
+        self._require_permitted(operation)
         self._connection.execute(
             "INSERT INTO uploads (account_id, upload_id, owner, is_finished, committed_through, accepted,"
-            " duplicate, rejected, suppressed, create_time_ms, update_time_ms, salt, source_name, unreadable)"
-            " VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4, ?5, ?6, 0)"
+            " duplicate, rejected, suppressed, create_time_ms, update_time_ms, salt, source_name, unreadable,"
+            " principal) VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4, ?5, ?6, 0, ?7)"
             " ON CONFLICT (account_id, upload_id) DO UPDATE"
             " SET owner = ?3, source_name = iif(?6 = '', source_name, ?6)",
             (
@@ -117,6 +128,7 @@ class UploadRows:
                 time_ms,
                 operation.salt,
                 operation.source_name,
+                operation.principal,
             ),
         )
         row = find_upload(self._connection, operation.account_id, operation.upload_id)
@@ -127,7 +139,7 @@ class UploadRows:
 
         Raises UploadTakenOverError, UploadFinishedError and SequenceGapError.
         """
-        number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
+        number, _, state, _ = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
         if chunk.sequence <= state.committed_through:
             self._require_same(number, chunk, state)
             stored = self._stored_results(number, chunk)
@@ -175,7 +187,7 @@ class UploadRows:
 
         Raises UploadTakenOverError and SequenceGapError.
         """
-        number, _, state = self._owned(operation.account_id, operation.upload_id, operation.owner)
+        number, _, state, _ = self._owned(operation.account_id, operation.upload_id, operation.owner)
         if state.is_finished and operation.last_sequence != state.committed_through:
             raise FinishMismatchError(
                 upload_id=operation.upload_id,
@@ -284,6 +296,16 @@ class UploadRows:
                 sequence=chunk.sequence,
                 committed_through=state.committed_through,
             )
+
+    def _require_permitted(self, operation: OpenUpload) -> None:
+        """Raises ScopeMissingError if the upload is there and belongs to another principal."""
+        row = self._connection.execute(
+            "SELECT principal FROM uploads WHERE account_id = ? AND upload_id = ?",
+            (operation.account_id, operation.upload_id),
+        ).fetchone()
+        is_permitted = row is None or row[0] in {"", operation.principal} or operation.is_admin
+        if not is_permitted:
+            raise ScopeMissingError(_ADMIN)
 
     def _owned(self, account_id: str, upload_id: str, owner: str) -> UploadRow:
         row = find_upload(self._connection, account_id, upload_id)

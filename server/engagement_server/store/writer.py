@@ -277,8 +277,10 @@ class Writer:
     ) -> Result:
         match operation:
             case OpenUpload():
+                opened = self._uploads.open(operation, time_ms)
+                # Behind it: one that is refused ends no stream.
                 self._openings.append(Opening(operation.account_id, operation.upload_id, operation.owner))
-                return self._uploads.open(operation, time_ms)
+                return opened
             case CommitChunk():
                 pending = self._pending.of(operation.account_id)
                 return self._uploads.commit_chunk(operation, time_ms, pending=pending)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement_server.model import EventRecord, UploadState
+    from engagement_server.producer import Producer
 
 _ID_DIGEST_BYTES = 8
 _CHUNK_DIGEST_BYTES = 16
@@ -31,10 +32,11 @@ _CHUNK_DIGEST_BYTES = 16
 class Chunks:
     """The chunks of one stream, in the order in which they are read."""
 
-    def __init__(self, account_id: str, owner: str, state: UploadState) -> None:
+    def __init__(self, account_id: str, owner: str, state: UploadState, *, producer: Producer) -> None:
         self._account_id = account_id
         self._upload_id = state.upload_id
         self._owner = owner
+        self._producer = producer
         self._key = state.salt.encode()
         self._id_prefix = _hash(state.upload_id.encode())
         # By sequence, where each remembered chunk and the next new one begin.
@@ -59,7 +61,7 @@ class Chunks:
         if chunk.HasField("source"):
             envelope.source.CopyFrom(chunk.source)
         with child("validate"):
-            examined = await examine(chunk.events, make_id=make_id)
+            examined = await examine(chunk.events, producer=self._producer, make_id=make_id)
         return CommitChunk(
             self._account_id,
             self._upload_id,

@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from enum import IntEnum
+from typing import TypeAlias, TypeVar
 
 from engagement import v1
 
@@ -18,6 +19,22 @@ reconnect together."""
 _RECONNECT_DELAY_SECONDS = 1
 
 Closing = TypeVar("Closing", v1.UploadEventsResponse.Closing, v1.SubscribeEventsResponse.Closing)
+
+
+class Cause(IntEnum):
+    """Why others than a stream itself end it: numbers of the reasons that every `Closing` has."""
+
+    UNAUTHENTICATED = v1.UploadEventsResponse.Closing.REASON_UNAUTHENTICATED
+    """Its caller has lost the rights that it began with."""
+    OVERLOADED = v1.UploadEventsResponse.Closing.REASON_OVERLOADED
+
+
+OnClose: TypeAlias = Callable[[Callable[[Cause], None]], None]
+"""Takes what ends a stream for a cause, at any time from now on."""
+
+
+def never_closed(_: Callable[[Cause], None]) -> None:
+    """Of a stream that nobody else ends."""
 
 
 @contextmanager

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engagement import v1
     from engagement_server.cursor import Cursors
     from engagement_server.governor.turns import Caller
+    from engagement_server.messages import Mask
     from engagement_server.model import Notice, StoredRow
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
@@ -68,6 +69,17 @@ class _Key(NamedTuple):
     through: int
     wanted: bytes = b""
     """The key of the filter; empty if the segment holds everything."""
+    mask: Mask | None = None
+    """What its events were masked with."""
+
+
+class _Asked(NamedTuple):
+    """What a subscriber asks for, wherever it is in the log."""
+
+    account_id: str
+    wanted: v1.EventFilter
+    mask: Mask | None
+    caller: Caller
 
 
 class _Shared(NamedTuple):
@@ -107,28 +119,36 @@ class Feed:
                     self._drop(key)
                 self._selected.pop(wanted, None)
 
-    async def read(
-        self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int, caller: Caller
+    async def read(  # noqa: PLR0913  # all but two are named at the call
+        self,
+        account_id: str,
+        wanted: v1.EventFilter,
+        *,
+        after: int,
+        tail: int,
+        mask: Mask | None,
+        caller: Caller,
     ) -> Segment:
-        """The next segment after a position, at most up to `tail`.
+        """The next segment after a position, at most up to `tail`, with events as a mask leaves them.
 
         It covers at least one position after `after`. Raises StoreUnavailableError, and DamagedEventsError
         if the events there cannot be read.
         """
+        asked = _Asked(account_id, wanted, mask, caller)
         if wanted.ByteSize() and tail - after > _SEARCH_BEYOND_POSITIONS:
             return await self._readers.run(
-                lambda reader: self._search(reader, account_id, wanted, after, tail), caller=caller
+                lambda reader: self._search(reader, asked, after, tail), caller=caller
             )
         start = after - after % _SEGMENT_POSITIONS
         end = min(start + _SEGMENT_POSITIONS, tail)
         try:
-            segment = await self._segment(account_id, wanted, start, end, caller)
+            segment = await self._segment(asked, start, end)
         except DamagedEventsError:
             if start == after:
                 raise
-            return await self._segment(account_id, wanted, after, end, caller)  # may be behind the damage
+            return await self._segment(asked, after, end)  # may be behind the damage
         if segment.through <= after:  # cut short by large events
-            segment = await self._segment(account_id, wanted, after, end, caller)
+            segment = await self._segment(asked, after, end)
         return segment
 
     async def notices(self, *, after: int, through: int, caller: Caller) -> Sequence[Notice]:
@@ -150,29 +170,25 @@ class Feed:
         """Approximate memory of the cache."""
         return self._cached_bytes
 
-    async def _segment(
-        self, account_id: str, wanted: v1.EventFilter, after: int, through: int, caller: Caller
-    ) -> Segment:
-        if not wanted.ByteSize():
-            return await self._scan_once(account_id, after, through, caller)
-        key = _Key(after, through, filter_key(wanted))
-        return await self._once(
-            key, lambda: self._select_from(account_id, wanted, after, through, caller), caller
-        )
+    async def _segment(self, asked: _Asked, after: int, through: int) -> Segment:
+        if not asked.wanted.ByteSize():
+            return await self._scan_once(asked, after, through)
+        key = _Key(after, through, filter_key(asked.wanted), asked.mask)
+        return await self._once(key, lambda: self._select_from(asked, after, through), asked.caller)
 
-    async def _scan_once(self, account_id: str, after: int, through: int, caller: Caller) -> Segment:
+    async def _scan_once(self, asked: _Asked, after: int, through: int) -> Segment:
         async def scan() -> Segment:
             return await self._readers.run(
-                lambda reader: self._scan(reader, account_id, after, through), caller=caller
+                lambda reader: self._scan(reader, asked, after, through), caller=asked.caller
             )
 
-        return await self._once(_Key(after, through), scan, caller)
+        return await self._once(_Key(after, through, mask=asked.mask), scan, asked.caller)
 
-    async def _select_from(
-        self, account_id: str, wanted: v1.EventFilter, after: int, through: int, caller: Caller
-    ) -> Segment:
-        whole = await self._scan_once(account_id, after, through, caller)
-        return await self._readers.run(lambda reader: _select(reader, whole, wanted), caller=caller)
+    async def _select_from(self, asked: _Asked, after: int, through: int) -> Segment:
+        whole = await self._scan_once(asked, after, through)
+        return await self._readers.run(
+            lambda reader: _select(reader, whole, asked.wanted), caller=asked.caller
+        )
 
     async def _once(
         self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]], caller: Caller
@@ -220,18 +236,16 @@ class Feed:
 
     # The rest runs on reader threads.
 
-    def _scan(self, reader: Reader, account_id: str, after: int, through: int) -> Segment:
+    def _scan(self, reader: Reader, asked: _Asked, after: int, through: int) -> Segment:
         rows = reader.scan(after=after, through=through, max_bytes=_SEGMENT_BYTES)
         covered = through if rows.is_complete else rows.rows[-1].position
-        return self._as_segment(reader, account_id, rows.rows, after=after, through=covered, keep_rows=True)
+        return self._as_segment(reader, asked, rows.rows, after=after, through=covered, keep_rows=True)
 
-    def _search(
-        self, reader: Reader, account_id: str, wanted: v1.EventFilter, after: int, tail: int
-    ) -> Segment:
+    def _search(self, reader: Reader, asked: _Asked, after: int, tail: int) -> Segment:
         page = reader.row_page(
             PageQuery(
-                account_id=account_id,
-                wanted=wanted,
+                account_id=asked.account_id,
+                wanted=asked.wanted,
                 after_position=after,
                 newest_first=False,
                 max_events=_SEARCH_EVENTS,
@@ -241,12 +255,12 @@ class Feed:
         )
         through = tail if page.next_position is None else min(tail, page.next_position)
         rows = [row for row in page.rows if row.position <= through]
-        return self._as_segment(reader, account_id, rows, after=after, through=through, keep_rows=False)
+        return self._as_segment(reader, asked, rows, after=after, through=through, keep_rows=False)
 
     def _as_segment(  # noqa: PLR0913  # all but three are named at the call
         self,
         reader: Reader,
-        account_id: str,
+        asked: _Asked,
         rows: Sequence[StoredRow],
         *,
         after: int,
@@ -257,9 +271,9 @@ class Feed:
         if len(notices) == _MAX_NOTICES:  # the next segment starts after the last of them
             through = notices[-1].position
             rows = [row for row in rows if row.position <= through]
-        events = serialized_events(rows, cursors=self._cursors)
+        events = serialized_events(rows, cursors=self._cursors, mask=asked.mask)
         # Read last, so that it covers every expiry that the rows may lack events to.
-        bounds = reader.bounds(account_id)
+        bounds = reader.bounds(asked.account_id)
         expired_position = 0 if bounds is None else bounds.expired_position
         size_bytes = _SEGMENT_OVERHEAD_BYTES + (1 + keep_rows) * sum(
             [len(event.serialized) + _EVENT_OVERHEAD_BYTES for event in events]

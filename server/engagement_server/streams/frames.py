@@ -14,6 +14,7 @@ from engagement_server.messages import event_fields
 
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
+    from engagement_server.messages import Mask
     from engagement_server.model import StoredRow
 
 _MAX_BATCH_BYTES = 256 * 1024
@@ -41,9 +42,11 @@ class Client(Protocol):
         """Ends the stream at once: drops the message that is being sent, and cancels the task that serves."""
 
 
-def serialized_events(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[SerializedEvent]:
+def serialized_events(
+    rows: Sequence[StoredRow], *, cursors: Cursors, mask: Mask | None
+) -> list[SerializedEvent]:
     """Stored events as a batch holds them."""
-    fields = event_fields(rows, cursors=cursors)
+    fields = event_fields(rows, cursors=cursors, mask=mask)
     return [*map(SerializedEvent, [row.position for row in rows], fields)]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from engagement_server.cursor import Cursors
+    from engagement_server.messages import Mask
     from engagement_server.model import StoredRow
     from engagement_server.store.predicate import Predicate
     from engagement_server.streams.frames import SerializedEvent
@@ -26,32 +27,55 @@ _position = attrgetter("position")
 
 
 class HandedEvent:
-    """An event that a commit has handed over. It is serialized once, if a follower takes it."""
+    """An event that a commit has handed over. It is serialized once, if a follower takes it.
 
-    __slots__ = ("_serialized", "position", "row")
+    For followers with a mask that is done once more; others never get what is made for them.
+    """
+
+    __slots__ = ("_masked", "_serialized", "position", "row")
 
     def __init__(self, row: StoredRow) -> None:
         self.row = row
         self.position = row.position
         self._serialized: SerializedEvent | None = None
+        self._masked: tuple[Mask, SerializedEvent] | None = None
+        """With the mask that was applied last; there is one, as a rule."""
 
-    def serialized(self, cursors: Cursors) -> SerializedEvent:
+    def serialized(self, cursors: Cursors, *, mask: Mask | None) -> SerializedEvent:
         """The event as a batch holds it."""
+        if mask is not None:
+            return self._serialized_with(mask, cursors)
         if self._serialized is None:
-            (self._serialized,) = serialized_events((self.row,), cursors=cursors)
+            (self._serialized,) = serialized_events((self.row,), cursors=cursors, mask=None)
         return self._serialized
+
+    def _serialized_with(self, mask: Mask, cursors: Cursors) -> SerializedEvent:
+        if self._masked is None or self._masked[0] != mask:
+            (serialized,) = serialized_events((self.row,), cursors=cursors, mask=mask)
+            self._masked = mask, serialized
+        return self._masked[1]
 
 
 class Run:
     """Some handed-over events of an account, in order, that are matched together."""
 
-    __slots__ = ("_parsed", "events", "first_position", "is_pending", "last_position", "payload_bytes")
+    __slots__ = (
+        "_parsed",
+        "events",
+        "first_position",
+        "is_masked",
+        "is_pending",
+        "last_position",
+        "payload_bytes",
+    )
 
     def __init__(self, rows: Sequence[StoredRow]) -> None:
         self.events = [HandedEvent(row) for row in rows]
         self.first_position = rows[0].position
         self.last_position = rows[-1].position
         self.payload_bytes = sum([len(row.payload) for row in rows])
+        self.is_masked = False
+        """Whether a follower with a mask may take its events."""
         self.is_pending = True
         """Whether some filter may not have been applied to it yet."""
         self._parsed: Sequence[v1.Event] | None = None

@@ -16,7 +16,7 @@ from engagement_server.clock import now_ms
 from engagement_server.cursor import origin_of
 from engagement_server.errors import CursorExpiredError, DamagedEventsError, DataDamagedError
 from engagement_server.model import Notice
-from engagement_server.streams.closing import delayed
+from engagement_server.streams.closing import Cause, delayed
 from engagement_server.streams.feed import filter_key
 from engagement_server.streams.frames import batch_frame, first_batch
 from engagement_server.streams.pace import FRAME_SECONDS, READ_SECONDS
@@ -24,6 +24,7 @@ from engagement_server.streams.selections import Place
 
 if TYPE_CHECKING:
     from engagement_server.governor.turns import Caller
+    from engagement_server.messages import Mask
     from engagement_server.store.predicate import Predicate
     from engagement_server.streams.feed import Segment
     from engagement_server.streams.frames import Client, Frame, SerializedEvent
@@ -40,6 +41,10 @@ Closing = v1.SubscribeEventsResponse.Closing
 _position = attrgetter("position")
 
 
+class _RightsLostError(Exception):
+    """Ends what sends: the caller may see nothing more."""
+
+
 class Subscription:
     """One stream; it holds at most one batch.
 
@@ -53,6 +58,7 @@ class Subscription:
         request: v1.SubscribeEventsRequest,
         client: Client,
         *,
+        mask: Mask | None,
         caller: Caller,
         position: int,
         tail: Tail,
@@ -70,6 +76,7 @@ class Subscription:
             request.heartbeat_interval.ToTimedelta().total_seconds() or subscriptions.heartbeat_seconds
         )
         self.client = client
+        self._mask = mask
         self._caller = caller
         self._place = Place(position)
         self._read_through = position
@@ -82,11 +89,21 @@ class Subscription:
         self._stop_position = tail.position if request.stop_at_tail else None
         self._is_caught_up = False
         self._closing: Closing.Reason | None = None
+        self._has_rights = True
+        self._sent_position = position
         self._silent_since = 0.0
 
     def close(self, reason: Closing.Reason) -> None:
         """Asks the client to reconnect, after the frames that are on their way."""
         self._closing = reason
+        self._place.growth.set()
+
+    def close_for(self, cause: Cause) -> None:
+        """Closes the stream. If its caller has lost rights, nothing more is sent but that."""
+        if cause is not Cause.UNAUTHENTICATED:
+            self.close(Closing.REASON_OVERLOADED)
+            return
+        self._has_rights = False
         self._place.growth.set()
 
     def leave_stale_node(self) -> None:
@@ -124,12 +141,21 @@ class Subscription:
 
     async def run(self, predicate: Predicate) -> None:
         """Serves the stream to its end. Raises the RequestError that ends it."""
+        try:
+            await self._serve(predicate)
+        except _RightsLostError:
+            # After the last frame that was sent: what was read and held back comes again.
+            self._place.position = self._sent_position
+            await self._send_closing(Closing.REASON_UNAUTHENTICATED)
+
+    async def _serve(self, predicate: Predicate) -> None:
         await self._send(self._started())
         if self._stop_position is not None:
             await self._export(self._stop_position)
         else:
             filtering = predicate if self.filter_key else None
-            with self._tail.follow(self.filter_key, filtering, self._place) as selection:
+            is_masked = self._mask is not None
+            with self._tail.follow(self.filter_key, filtering, self._place, is_masked=is_masked) as selection:
                 await self._follow(selection)
 
     async def _export(self, stop_position: int) -> None:
@@ -144,6 +170,7 @@ class Subscription:
         place = self._place
         while self._closing is None:
             place.growth.clear()  # before looking what there is
+            self._require_rights()
             if selection.covers(place.position):
                 selection.pass_over(place)
                 await self._tell_lag()
@@ -182,7 +209,7 @@ class Subscription:
         if not selection.covers(self._place.position):  # any more
             return
         new = selection.after(self._place.position, max_events=self._max_batch_events)
-        if events := first_batch(event.serialized(self._cursors) for event in new):
+        if events := first_batch(event.serialized(self._cursors, mask=self._mask) for event in new):
             self._erased.clear()
             await self._send_batch(events)
 
@@ -198,6 +225,7 @@ class Subscription:
                 self._wanted,
                 after=self._place.position,
                 tail=self._read_through,
+                mask=self._mask,
                 caller=self._caller,
             )
         except DamagedEventsError as damage:
@@ -288,7 +316,7 @@ class Subscription:
 
     async def _send_closing(self, reason: Closing.Reason) -> None:
         closing = delayed(Closing(reason=reason))
-        await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, closing=closing))
+        await self.client.send(v1.SubscribeEventsResponse(cursor=self._cursor, closing=closing))
 
     async def _send_heartbeat(self) -> None:
         """Sends Progress if nothing else was sent for an interval."""
@@ -304,5 +332,12 @@ class Subscription:
         return v1.SubscribeEventsResponse(cursor=self._cursor, started=started)
 
     async def _send(self, frame: Frame) -> None:
+        """Sends what shows something. Raises _RightsLostError."""
+        self._require_rights()
+        self._sent_position = self._place.position
         await self.client.send(frame)
         self._silent_since = asyncio.get_running_loop().time()
+
+    def _require_rights(self) -> None:
+        if not self._has_rights:
+            raise _RightsLostError

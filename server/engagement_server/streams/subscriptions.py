@@ -18,19 +18,20 @@ from engagement_server.errors import (
 from engagement_server.governor.turns import Room
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.model import LogBounds
-from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age
+from engagement_server.streams.closing import GRACE_SECONDS, OnClose, closed_at_age, never_closed
 from engagement_server.streams.feed import Feed
 from engagement_server.streams.pace import Pace
 from engagement_server.streams.subscription import Subscription
 from engagement_server.streams.tails import Tails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from engagement_server.cursor import Cursors
     from engagement_server.governor.turns import Caller
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
+    from engagement_server.messages import Mask
     from engagement_server.operations import Applied
     from engagement_server.store.predicate import Predicate
     from engagement_server.store.readers import Readers
@@ -80,12 +81,14 @@ class Subscriptions:
         request: v1.SubscribeEventsRequest,
         client: Client,
         *,
+        mask: Mask | None,
         caller: Caller,
-        on_pressure: Callable[[Callable[[], None]], None] = lambda _: None,
+        on_close: OnClose = never_closed,
     ) -> None:
         """Serves one subscription to its end. Raises the RequestError that ends it.
 
-        `on_pressure` registers how the stream ends if the process takes too much memory.
+        `mask` hides values from its caller for as long as the stream lasts.
+        `on_close` registers how others end the stream.
         """
         if self._is_draining:
             raise DrainingError
@@ -98,10 +101,10 @@ class Subscriptions:
             if self._is_draining:  # since the check above
                 raise DrainingError
             subscription = Subscription(
-                self, request, client, caller=caller, position=start.position, tail=tail
+                self, request, client, mask=mask, caller=caller, position=start.position, tail=tail
             )
             self._running.add(subscription)
-            on_pressure(partial(subscription.close, Closing.REASON_OVERLOADED))
+            on_close(subscription.close_for)
             try:
                 with (
                     closed_at_age(self._max_age_seconds, partial(subscription.close, Closing.REASON_MAX_AGE)),

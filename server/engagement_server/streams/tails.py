@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 MAX_HELD_BYTES = 16 * 1024 * 1024
 """Approximate memory of all events that are held for followers; beyond it, these read the store."""
-# Memory that an event takes beside its payload, which is held once more as soon as it is serialized.
+# Memory that an event takes beside its payload, which is held once more as soon as it is serialized, and once
+# more if there are followers with a mask.
 _EVENT_OVERHEAD_BYTES = 400
 _PAYLOAD_COPIES = 2
+# What a mask may add to an event: its texts, and the paths of the fields.
+_MASKED_OVERHEAD_BYTES = 600
 _RUN_EVENTS = 64
 # Larger runs are matched on a thread, because words of long texts take time.
 _RUN_BYTES = 64 * 1024
@@ -91,6 +94,12 @@ class Tails:
         del self._runs[run]
         self._held_bytes -= _size_bytes(run)
 
+    def hold_masked(self, run: Run) -> None:
+        """Counts what is masked of a run that is held."""
+        self._held_bytes -= _size_bytes(run)
+        run.is_masked = True
+        self._held_bytes += _size_bytes(run)
+
 
 class Tail:
     """The end of one account's log."""
@@ -103,6 +112,7 @@ class Tail:
         self._account_id = account_id
         self._selections: dict[bytes, Selection] = {}
         """By the key of the filter."""
+        self._masked_followers = 0
         self._runs: set[Run] = set()
         self._pending: deque[Run] = deque()
         self._matching: asyncio.Task[None] | None = None
@@ -112,17 +122,26 @@ class Tail:
         self.position = max(self.position, position)
 
     @contextmanager
-    def follow(self, key: bytes, predicate: Predicate | None, place: Place) -> Iterator[Selection]:
-        """What the filter with a key selects at the tail, for a follower at a place, while it is open."""
+    def follow(
+        self, key: bytes, predicate: Predicate | None, place: Place, *, is_masked: bool = False
+    ) -> Iterator[Selection]:
+        """What the filter with a key selects at the tail, for a follower at a place, while it is open.
+
+        Followers with and without a mask share it: it has no bytes of events.
+        """
         if not self._selections:
             self._tails.log.want_events(self._account_id, are_wanted=True)
         selection = self._selections.get(key)
         if selection is None:
             selection = self._selections[key] = Selection(predicate)
         selection.places.add(place)
+        if is_masked and not self._masked_followers:
+            self._count_masked()
+        self._masked_followers += is_masked
         try:
             yield selection
         finally:
+            self._masked_followers -= is_masked
             selection.places.remove(place)
             if not selection.places:
                 del self._selections[key]
@@ -144,6 +163,8 @@ class Tail:
             self._runs.add(run)
             self._pending.append(run)
             self._tails.hold(run, self)
+            if self._masked_followers:
+                self._tails.hold_masked(run)
         if self._pending and (self._matching is None or self._matching.done()):
             self._matching = asyncio.create_task(self._match(), name="tail")
 
@@ -166,6 +187,11 @@ class Tail:
         self._tails.release(run)
         for selection in self._selections.values():
             selection.trim(run.last_position)
+
+    def _count_masked(self) -> None:
+        for run in self._runs:
+            if not run.is_masked:
+                self._tails.hold_masked(run)
 
     async def _match(self) -> None:
         """Matches the pending runs, one after another."""
@@ -222,4 +248,7 @@ def _runs_of(rows: Sequence[StoredRow]) -> Iterator[Run]:
 
 
 def _size_bytes(run: Run) -> int:
-    return _PAYLOAD_COPIES * run.payload_bytes + _EVENT_OVERHEAD_BYTES * len(run.events)
+    size_bytes = _PAYLOAD_COPIES * run.payload_bytes + _EVENT_OVERHEAD_BYTES * len(run.events)
+    if run.is_masked:
+        size_bytes += run.payload_bytes + _MASKED_OVERHEAD_BYTES * len(run.events)
+    return size_bytes

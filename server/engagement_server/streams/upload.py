@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from engagement import v1
-from engagement.limits import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
 from engagement.rules import Violation
 from engagement_server.errors import (
     DrainingError,
     FieldInvalidError,
     UploadTakenOverError,
 )
-from engagement_server.messages import (
-    fill_result,
-    source_digest,
-    source_message,
-    tally_message,
-    upload_message,
-)
+from engagement_server.messages import fill_result, source_digest, tally_message
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import AbandonUpload, ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
 from engagement_server.streams.chunk_spans import chunk_span, describe
 from engagement_server.streams.chunks import Chunks
-from engagement_server.streams.closing import GRACE_SECONDS, delayed
+from engagement_server.streams.closing import GRACE_SECONDS, Cause
 from engagement_server.streams.rejection_guard import RejectionGuard
+from engagement_server.streams.upload_answers import (
+    MAX_UNACKED_CHUNKS,
+    ack_message,
+    closing_message,
+    finished_message,
+    opened_message,
+)
 from engagement_server.streams.upload_rejections import UploadRejections, describe_invalid
 from engagement_server.validation import require_valid
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from engagement_server.governor.turns import Caller
     from engagement_server.metrics.rejections import Rejections
     from engagement_server.operations import Result
+    from engagement_server.producer import Producer
     from engagement_server.streams.uploads import Uploads
 
-MAX_UNACKED_CHUNKS = 8
 _MAX_ACK_BYTES = 1024 * 1024
 _FAREWELL_SECONDS = 0.5
 
@@ -68,13 +68,14 @@ _Due: TypeAlias = "asyncio.Future[Result] | Closing.Reason | _End"
 class UploadSession:
     """One stream: a reader that submits chunks, and a loop that acks them in order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two are named at the call
         self,
         uploads: Uploads,
         opening: v1.UploadEventsRequest.Open,
         *,
         send: Send,
         caller: Caller,
+        producer: Producer,
         rejections: Rejections,
     ) -> None:
         self.upload_id = opening.upload_id
@@ -88,6 +89,7 @@ class UploadSession:
         self._heartbeat_seconds = uploads.heartbeat_seconds
         self._send = send
         self._caller = caller
+        self._producer = producer
         self._rejections = rejections
         # Bounded by the slots, plus a few reasons to close.
         self._due: deque[_Due] = deque()
@@ -100,6 +102,9 @@ class UploadSession:
         self._is_open = False
         """Whether it did."""
         self._is_finished = False
+        self._has_rights = True
+        self._is_waiting = False
+        """Whether the reader holds nothing that it has read."""
         self._committed_through = 0
         self._tally = Tally()
 
@@ -113,6 +118,15 @@ class UploadSession:
     def close(self, reason: Closing.Reason) -> None:
         """Asks the client to reconnect; chunks that it already sent are still acked."""
         self._put(reason)
+
+    def close_for(self, cause: Cause) -> None:
+        """Closes the stream. If its caller has lost rights, no chunk more is read."""
+        if cause is not Cause.UNAUTHENTICATED:
+            self.close(Closing.REASON_OVERLOADED)
+            return
+        self._has_rights = False
+        if self._is_waiting and self._reader is not None:
+            self._reader.cancel()
 
     def abandon(self) -> None:
         """Deletes an upload that the stream has left without chunks, unless another stream owns it now."""
@@ -130,15 +144,15 @@ class UploadSession:
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Serves the stream to its end. Raises the error that ends it."""
         state = await self._open()
-        self._chunks = Chunks(self._account_id, self._owner, state)
+        self._chunks = Chunks(self._account_id, self._owner, state, producer=self._producer)
         self._committed_through, self._tally = state.committed_through, state.tally
         self._guard = RejectionGuard(state, keeps_going=self._keeps_going)
         self._noted = UploadRejections(
             self._rejections, account_id=self._account_id, committed_through=state.committed_through
         )
-        await self._send(self._opened(state))
+        await self._send(opened_message(state, heartbeat_seconds=self._heartbeat_seconds))
         if state.is_finished:
-            await self._send_finished(state)
+            await self._send(finished_message(state))
             await self._read_after_finish(incoming)
             return
         self._reader = asyncio.create_task(self._read(incoming), name="upload-reader")
@@ -148,7 +162,7 @@ class UploadSession:
             self._reader.cancel()
             await asyncio.wait([self._reader])
             self._discard_due()
-        if self._is_finished:
+        if self._is_finished and self._has_rights:
             await self._read_after_finish(incoming)
 
     async def _open(self) -> UploadState:
@@ -163,6 +177,8 @@ class UploadSession:
             self._owner,
             salt=secrets.token_hex(16),
             source_name=self._source_name,
+            principal=self._producer.principal,
+            is_admin=self._producer.is_admin,
         )
         opened = await self._committer.enqueue_in_turn(opening, caller=self._caller, on_enqueued=note_opening)
         return cast("UploadState", await opened)  # as the docstring of the operation says
@@ -177,9 +193,11 @@ class UploadSession:
         """Submits chunks as the client sends them, a bounded number ahead of the acks."""
         end = _End()
         try:
-            while True:
+            while self._has_rights:
+                self._is_waiting = True
                 await self._slots.acquire()
                 message = await anext(incoming, None)
+                self._is_waiting = False
                 if message is None:
                     return
                 if not message.HasField("chunk"):
@@ -236,6 +254,8 @@ class UploadSession:
             if isinstance(due, _End):
                 if due.error is not None:
                     raise due.error
+                if not self._has_rights:
+                    await self._send(closing_message(Closing.REASON_UNAUTHENTICATED))
                 return
             if not isinstance(due, asyncio.Future):
                 await self._send_closing(due)
@@ -244,7 +264,7 @@ class UploadSession:
             if isinstance(result, ChunkCommitted):
                 await self._send_acks([result, *self._more_committed()])
             elif isinstance(result, UploadState):
-                await self._send_finished(result)
+                await self._send(finished_message(result))
                 self._is_finished = True
                 return
 
@@ -303,28 +323,10 @@ class UploadSession:
             self._slots.release()
 
     def _ack(self) -> v1.UploadEventsResponse:
-        ack = v1.UploadEventsResponse.Ack(
-            committed_through=self._committed_through, tally=tally_message(self._tally)
-        )
-        return v1.UploadEventsResponse(ack=ack)
-
-    def _opened(self, state: UploadState) -> v1.UploadEventsResponse:
-        opened = v1.UploadEventsResponse.Opened(
-            committed_through=state.committed_through,
-            max_chunk_events=MAX_CHUNK_EVENTS,
-            max_chunk_bytes=MAX_CHUNK_BYTES,
-            max_unacked_chunks=MAX_UNACKED_CHUNKS,
-            source_salt=state.salt,
-            source=source_message(state.source),
-            earlier_sources=[
-                digest for chunk in state.chunks[:-1] if (digest := source_message(chunk.source)) is not None
-            ],
-        )
-        opened.heartbeat_interval.FromMilliseconds(int(self._heartbeat_seconds * 1000))
-        return v1.UploadEventsResponse(opened=opened)
+        return ack_message(committed_through=self._committed_through, tally=self._tally)
 
     async def _send_closing(self, reason: Closing.Reason) -> None:
-        await self._send(v1.UploadEventsResponse(closing=delayed(Closing(reason=reason))))
+        await self._send(closing_message(reason))
         if self._reader is not None:
             # The client half-closes when it has read this; one that does not is cut off.
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reader.cancel)
@@ -340,7 +342,3 @@ class UploadSession:
                 async for message in incoming:
                     operation = await self._operation(message)
                     await (await self._committer.enqueue_in_turn(operation, caller=self._caller))
-
-    async def _send_finished(self, state: UploadState) -> None:
-        finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))
-        await self._send(v1.UploadEventsResponse(finished=finished))

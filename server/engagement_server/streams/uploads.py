@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from engagement.rules import Violation
 from engagement_server.errors import DrainingError, FieldInvalidError, OverloadedError
 from engagement_server.governor.turns import Room
 from engagement_server.metrics.rejections import Rejections
-from engagement_server.streams.closing import closed_at_age
+from engagement_server.producer import ANYBODY
+from engagement_server.streams.closing import OnClose, closed_at_age, never_closed
 from engagement_server.streams.upload import Send, UploadSession
 from engagement_server.validation import require_valid
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.operations import Applied
+    from engagement_server.producer import Producer
 
 Closing = v1.UploadEventsResponse.Closing
 
@@ -63,13 +65,14 @@ class Uploads:
         send: Send,
         *,
         caller: Caller,
-        on_pressure: Callable[[Callable[[], None]], None] = lambda _: None,
+        on_close: OnClose = never_closed,
+        producer: Producer = ANYBODY,
         rejections: Rejections | None = None,
     ) -> None:
         """Serves one stream to its end. Raises the RequestError that ends it.
 
-        `on_pressure` registers how the stream ends if the process takes too much memory; `rejections` is the
-        record that its rejected events go to.
+        `on_close` registers how others end the stream; `rejections` is the record that its rejected events
+        go to.
         """
         if self._is_draining:
             raise DrainingError
@@ -77,10 +80,10 @@ class Uploads:
             raise OverloadedError
         key = opening.account_id, opening.upload_id
         session = UploadSession(
-            self, opening, send=send, caller=caller, rejections=rejections or Rejections()
+            self, opening, send=send, caller=caller, producer=producer, rejections=rejections or Rejections()
         )
         self._sessions[key].add(session)
-        on_pressure(partial(session.close, Closing.REASON_OVERLOADED))
+        on_close(session.close_for)
         try:
             with (
                 self._room.taken(caller, 1),

@@ -54,6 +54,10 @@ class Kind(IntEnum):
     """From a worker: the trace that its next commit belongs to."""
     LAME_DUCK = 20
     """To a worker: it must report that it will stop, and go on."""
+    ACCESS = 21
+    """To a worker: new contents of files of access. From a worker: a JWT names a key that is not loaded."""
+    CERTIFICATE = 22
+    """To a worker: what new connections get from now on."""
 
 
 class Message(NamedTuple):

@@ -26,6 +26,8 @@ MEASURES = "measures"
 """Name of all that is measured for operators."""
 STATS = "stats"
 """Name of what workers add to the stats of the node."""
+USES = "uses"
+"""Name of the last uses of secrets."""
 SEND_SECONDS = 1.0
 """A worker that is killed loses what it has counted since: at most for this long."""
 

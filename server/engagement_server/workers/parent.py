@@ -8,34 +8,45 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from engagement_server.access.last_uses import LastUses, Uses
 from engagement_server.api.observers import Observers
 from engagement_server.assembly import open_assemblies, terms_of
 from engagement_server.governor.memory import MemoryMeter, Pressure, watch_memory
 from engagement_server.jobs.supervisor import Jobs
+from engagement_server.listeners import open_certificate
 from engagement_server.log.commit_counts import CommitCounts
 from engagement_server.log.committer import Committer
 from engagement_server.metrics.measures import Measured, Measures
 from engagement_server.metrics.rejections import Rejections, Snapshot
-from engagement_server.oversight import VERSION, Oversight, measure_node, measure_process
+from engagement_server.oversight import (
+    VERSION,
+    Oversight,
+    measure_access,
+    measure_node,
+    measure_process,
+    measure_transport,
+)
 from engagement_server.stats.server_stats import ServerStats
 from engagement_server.stats.stores import StoreWatch
 from engagement_server.stats.streams import OpenStreams, Streams
 from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.supervision import Supervisor
-from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, Part, SharedCounts
+from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, USES, Part, SharedCounts
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
 from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
     from engagement import v1
+    from engagement_server.access.watch import AccessWatch
     from engagement_server.assembly import Assembly
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryPlan
     from engagement_server.http.checks import Check
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.transport.certificate_files import CertificateFiles
 
 # Only the background jobs read here.
 _READER_THREADS = 1
@@ -98,8 +109,10 @@ class Parent:
         ending: contextlib.AsyncExitStack,
         *,
         address: str,
+        mtls_address: str | None,
     ) -> None:
         self.address = address
+        self.mtls_address = mtls_address
         self._oversight = oversight
         self._stats = stats
         self._partitions = partitions
@@ -107,18 +120,21 @@ class Parent:
         self._ending = ending
 
     @classmethod
-    async def start(
+    async def start(  # noqa: PLR0913  # all but two are named at the call
         cls,
         config: Config,
         log: LogConfig | None,
         *,
         worker_count: int,
         observers: Observers | None = None,
+        access: AccessWatch | None = None,
+        files: CertificateFiles | None = None,
     ) -> Self:
         """Opens stores and logs, and starts workers that accept calls.
 
-        `observers` get what all processes measure, and the commits that workers trace. Raises
-        ConfigurationError.
+        `observers` get what all processes measure, and the commits that workers trace. Without `access`
+        nobody is asked who they are. `files` have the certificate, and the caller watches them; without
+        them it is read once. Raises ConfigurationError.
         """
         terms = terms_of(config)
         observers = observers or Observers()
@@ -126,8 +142,8 @@ class Parent:
         async with contextlib.AsyncExitStack() as ending:
             # First: a start that is refused leaves no folder behind.
             share = config.memory_plan(processes=worker_count + 1)
-            port = await ReservedPort.take(config.listen)
-            ending.callback(port.close)
+            files = files or open_certificate(config)
+            config = await _reserve(config, ending)
             assemblies = await open_assemblies(config, log, measures=measures)
             supervisor = Supervisor()
             partitions = [
@@ -142,29 +158,55 @@ class Parent:
             ]
             for partition in partitions:
                 ending.push_async_callback(partition.close)
-            oversight = _oversee(config, partitions, supervisor, share, ending)
+            oversight = _oversee(
+                partitions,
+                supervisor=supervisor,
+                share=share,
+                access=access,
+                files=files,
+                ending=ending,
+            )
+            if access is not None:
+                ending.push_async_callback(access.close)
             rejections = Rejections()
             stats = _stats(partitions, measures, rejections, oversight)
             workers = WorkerPool(
-                replace(config, listen=port.address, max_memory=str(share.limit_bytes)),
+                replace(config, max_memory=str(share.limit_bytes)),
                 {partition.number: partition.log_server for partition in partitions},
                 SharedCounts(
                     {
                         REJECTIONS: Part(rejections, Snapshot),
                         MEASURES: Part(measures, Measured),
                         STATS: Part(stats, OpenStreams, answer=bytes),
+                        USES: Part(LastUses() if access is None else access.uses, Uses),
                     }
                 ),
                 count=worker_count,
                 lines=observers.lines,
+                access=access,
+                certificate=None if files is None else files.served,
             )
+            if files is not None:
+                files.subscribe(workers.send_certificate)
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))
             _measure(config, partitions, supervisor, measures)
+            measure_transport(measures, config, files)
             await stats.begin()
             ending.callback(supervisor.start("stats", stats.run).cancel)
             await workers.start()
-            return cls(partitions, workers, oversight, stats, ending.pop_all(), address=port.address)
+            if access is not None:
+                measure_access(measures, access)
+                ending.callback(supervisor.start("watch-access", access.run, service="").cancel)
+            return cls(
+                partitions,
+                workers,
+                oversight,
+                stats,
+                ending.pop_all(),
+                address=config.listen,
+                mtls_address=config.mtls_listen or None,
+            )
 
     def checks(self) -> Sequence[Check]:
         """The conditions of readiness as they are now."""
@@ -195,6 +237,18 @@ class Parent:
         await self._ending.aclose()
 
 
+async def _reserve(config: Config, ending: contextlib.AsyncExitStack) -> Config:
+    """Reserves the ports until `ending`; the configuration names them. Raises ConfigurationError."""
+    port = await ReservedPort.take(config.listen)
+    ending.callback(port.close)
+    config = replace(config, listen=port.address)
+    if not config.mtls_listen:
+        return config
+    mtls_port = await ReservedPort.take(config.mtls_listen)
+    ending.callback(mtls_port.close)
+    return replace(config, mtls_listen=mtls_port.address)
+
+
 def _measure(
     config: Config, partitions: Sequence[OwnedPartition], supervisor: Supervisor, measures: Measures
 ) -> None:
@@ -218,11 +272,13 @@ def _stats(
     )
 
 
-def _oversee(
-    config: Config,
+def _oversee(  # noqa: PLR0913  # all but one are named at the call
     partitions: Sequence[OwnedPartition],
+    *,
     supervisor: Supervisor,
     share: MemoryPlan,
+    access: AccessWatch | None,
+    files: CertificateFiles | None,
     ending: contextlib.AsyncExitStack,
 ) -> Oversight:
     """Watches files and memory until `ending`.
@@ -244,4 +300,6 @@ def _oversee(
         presence=presence,
         supervisor=supervisor,
         meter=meter,
+        access=access,
+        certificate=files,
     )

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engagement_server.workers.process import WorkerProcess
+from engagement_server.workers.settings import encode_contents
 
 if TYPE_CHECKING:
+    from engagement_server.access.files import AllContents
+    from engagement_server.access.watch import AccessWatch
     from engagement_server.config import Config
     from engagement_server.telemetry.config import LogLineConfig
+    from engagement_server.transport.served_certificate import Pem, ServedCertificate
     from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
@@ -28,7 +32,7 @@ _log = logging.getLogger(__name__)
 class WorkerPool:
     """A fixed number of workers on one port."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but three are named at the call
         self,
         config: Config,
         logs: Mapping[int, RemoteLogServer],
@@ -36,10 +40,19 @@ class WorkerPool:
         *,
         count: int,
         lines: LogLineConfig,
+        access: AccessWatch | None = None,
+        certificate: ServedCertificate | None = None,
     ) -> None:
-        """Takes the settings of each worker, the logs by partition, and where workers' counts go."""
+        """Takes the settings of each worker, the logs by partition, and where workers' counts go.
+
+        `access` is there if callers are asked; workers get its versions.
+        """
+        self._access = access
+        if access is not None:
+            access.subscribe(self._hand_access)
         self._config = config
         self._lines = lines
+        self._certificate = certificate
         self._logs = logs
         self._counts = counts
         self._count = count
@@ -74,6 +87,11 @@ class WorkerPool:
         for worker in self._running.values():
             worker.report_stopping()
 
+    def send_certificate(self, pem: Pem) -> None:
+        """Lets all workers give new connections this certificate; later ones start with it."""
+        for worker in self._running.values():
+            worker.send_certificate(pem)
+
     async def stop(self) -> None:
         """Stops all workers: they end their calls and commit; late ones are killed."""
         for keeper in self._keepers:
@@ -92,11 +110,27 @@ class WorkerPool:
         await asyncio.wait(ends)
 
     async def _launch(self, number: int) -> None:
-        worker = await WorkerProcess.start(number, self._config, self._logs, self._counts, lines=self._lines)
+        pem = None if self._certificate is None else self._certificate.pem
+        worker = await WorkerProcess.start(
+            number,
+            self._config,
+            self._logs,
+            self._counts,
+            lines=self._lines,
+            access=self._access,
+            certificate=pem,
+        )
         self._running[number] = worker
+        if self._certificate is not None and self._certificate.pem is not pem:  # replaced meanwhile
+            worker.send_certificate(self._certificate.pem)
         worker.report_stalled(self._stalled)
         if self._is_stopping:
             worker.report_stopping()
+
+    def _hand_access(self, contents: AllContents) -> None:
+        encoded = encode_contents(contents)
+        for worker in self._running.values():
+            worker.hand_access(encoded)
 
     async def _keep(self, number: int) -> None:
         """Restarts a worker whenever it exits, after longer pauses if it keeps exiting soon."""

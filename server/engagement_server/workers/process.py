@@ -11,18 +11,28 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from engagement_server.access.config import ACCESS_OFF
 from engagement_server.errors import ConfigurationError
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.settings import WorkerSettings, encode_services, encode_settings
+from engagement_server.workers.settings import (
+    WorkerSettings,
+    encode_certificate,
+    encode_services,
+    encode_settings,
+)
 
 if TYPE_CHECKING:
+    from engagement_server.access.watch import AccessWatch
     from engagement_server.config import Config
     from engagement_server.telemetry.config import LogLineConfig
+    from engagement_server.transport.served_certificate import Pem
     from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MODULE = "engagement_server.workers"
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_MASKED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+"""Of files of access: more than all of them. A worker that leaves more unread is replaced."""
 # Time for a process to exit once it has closed its channels.
 _EXIT_SECONDS = 10.0
 
@@ -32,13 +42,15 @@ _log = logging.getLogger(__name__)
 class WorkerProcess:
     """A worker. When either process exits, the channels between them are closed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # `start` makes all of them
         self,
         number: int,
         process: subprocess.Popen[bytes],
         channels: Sequence[Channel],
         logs: Iterable[RemoteLogServer],
         counts: SharedCounts,
+        *,
+        access: AccessWatch | None,
     ) -> None:
         self.pid = process.pid
         self._number = number
@@ -47,6 +59,7 @@ class WorkerProcess:
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
         self._counts = counts
+        self._access = access
         self._serving = [
             asyncio.create_task(self._serve(log, channel), name="worker-log")
             for log, channel in zip(logs, log_channels, strict=True)
@@ -55,7 +68,7 @@ class WorkerProcess:
         """Returns the exit status after the exit, once every operation it has sent is enqueued."""
 
     @classmethod
-    async def start(
+    async def start(  # noqa: PLR0913  # all but four are named at the call
         cls,
         number: int,
         config: Config,
@@ -63,6 +76,8 @@ class WorkerProcess:
         counts: SharedCounts,
         *,
         lines: LogLineConfig,
+        access: AccessWatch | None,
+        certificate: Pem | None,
     ) -> Self:
         """Starts a worker with these logs, by partition, which adds to the counts. Raises OSError."""
         ours, theirs = zip(*(socket.socketpair() for _ in range(1 + len(logs))), strict=True)
@@ -78,8 +93,10 @@ class WorkerProcess:
             process.kill()
             process.wait()
             raise
-        worker = cls(number, process, channels, logs.values(), counts)
-        settings = WorkerSettings(number, config, dict(zip(logs, log_ends, strict=True)), lines)
+        worker = cls(number, process, channels, logs.values(), counts, access=access)
+        ends_of_logs = dict(zip(logs, log_ends, strict=True))
+        access_config, contents = (ACCESS_OFF, {}) if access is None else (access.config, access.contents)
+        settings = WorkerSettings(number, config, ends_of_logs, lines, access_config, contents, certificate)
         worker._control.send(Kind.SETTINGS, encode_settings(settings))
         return worker
 
@@ -96,9 +113,21 @@ class WorkerProcess:
         """Reports the services whose background jobs are stalled."""
         self._control.send(Kind.STALLED, encode_services(services))
 
+    def hand_access(self, contents: bytes) -> None:
+        """Hands encoded contents of files of access over."""
+        if self._control.unread_bytes > MAX_UNREAD_BYTES:
+            _log.error("worker %d takes no new grants and tokens, killing it", self._number)
+            self.kill()
+        else:
+            self._control.send(Kind.ACCESS, contents)
+
     def report_stopping(self) -> None:
         """Lets it report that it will stop; it goes on."""
         self._control.send(Kind.LAME_DUCK)
+
+    def send_certificate(self, pem: Pem) -> None:
+        """Lets it give new connections this certificate."""
+        self._control.send(Kind.CERTIFICATE, encode_certificate(pem))
 
     def stop(self) -> None:
         """Asks it to end its calls and exit."""
@@ -123,6 +152,8 @@ class WorkerProcess:
                 self._failure = message.data.decode()
             elif message.kind in (Kind.COUNTED, Kind.ASKED):
                 self._counts.take(self._control, message)
+            elif message.kind == Kind.ACCESS and self._access is not None:
+                self._access.look_for_key()
         await asyncio.wait(self._serving)
         await self._control.close()
         return await asyncio.to_thread(self._wait)
@@ -138,8 +169,8 @@ class WorkerProcess:
 def _spawn(ends: Sequence[int]) -> subprocess.Popen[bytes]:
     """Spawns a process that inherits these file descriptors; the first is its argument."""
     # The process inherits the mask: signals to the whole process group, as Ctrl-C and service managers send
-    # them, do not reach it; the parent tells it to stop.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    # them, do not reach it; the parent tells it to stop, and what has changed in files.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _MASKED_SIGNALS)
     try:
         return subprocess.Popen(  # noqa: S603  # no argument comes from outside
             [sys.executable, "-P", "-m", _MODULE, str(ends[0])],

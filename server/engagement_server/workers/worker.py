@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from engagement import v1
+from engagement_server.access.last_uses import Uses
+from engagement_server.access.received import ReceivedAccess
 from engagement_server.api.observers import Observers
 from engagement_server.assembly import Assembly, partition_folder
 from engagement_server.errors import EngagementError
@@ -29,10 +31,16 @@ from engagement_server.stats.streams import OpenStreams
 from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
 from engagement_server.telemetry.setup import report_of_loop
+from engagement_server.transport.served_certificate import ServedCertificate
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, Part, WorkerCounts
+from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, USES, Part, WorkerCounts
 from engagement_server.workers.remote_log import RemoteLog
-from engagement_server.workers.settings import decode_services, decode_settings
+from engagement_server.workers.settings import (
+    decode_certificate,
+    decode_contents,
+    decode_services,
+    decode_settings,
+)
 
 if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
@@ -68,12 +76,24 @@ async def _run(control_end: int) -> int:
     prepare_process(settings.lines, worker=settings.number)
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     orders, supervisor, counts = _Orders(), Supervisor(), WorkerCounts(control)
-    watching = asyncio.create_task(_watch_parent(control, orders, supervisor, counts))
+    access = _access(settings, control) if settings.access.is_on else None
+    certificate = None if settings.certificate is None else ServedCertificate(settings.certificate)
+    watching = asyncio.create_task(
+        _watch_parent(control, orders, supervisor, counts, access=access, certificate=certificate)
+    )
     measures, tracing = Measures(process=settings.number), None
     try:
         tracing = trace_process(settings.config, measures, name=f"worker {settings.number}")
         tracer = None if tracing is None else tracing.tracer
-        server = await _start(settings, supervisor, counts, measures, tracer)
+        server = await _start(
+            settings,
+            supervisor,
+            counts,
+            measures=measures,
+            tracer=tracer,
+            access=access,
+            certificate=certificate,
+        )
     except EngagementError as error:
         _log.error("%s", error)
         control.send(Kind.FAILED, str(error).encode())
@@ -95,12 +115,15 @@ async def _run(control_end: int) -> int:
     return status
 
 
-async def _start(
+async def _start(  # noqa: PLR0913  # `_run` makes all of them
     settings: WorkerSettings,
     supervisor: Supervisor,
     counts: WorkerCounts,
+    *,
     measures: Measures,
     tracer: Tracer | None,
+    access: ReceivedAccess | None,
+    certificate: ServedCertificate | None,
 ) -> Server:
     assemblies: list[Assembly] = []
     for number, end in settings.log_ends.items():
@@ -121,8 +144,12 @@ async def _start(
         supervisor=supervisor,
         rejections=rejections,
         observers=Observers(measures, settings.lines, tracer),
+        credentials=None if access is None else access.directory,
         read_stats=read_stats,
+        certificate=certificate,
     )
+    if access is not None:
+        counts.add(USES, Part(access.uses, Uses))
     counts.add(STATS, Part(server.streams, OpenStreams, answer=bytes))
     counts.add(REJECTIONS, Part(rejections, Snapshot))
     counts.add(MEASURES, Part(measures, Measured))
@@ -132,15 +159,31 @@ async def _start(
     return server
 
 
-async def _watch_parent(
-    control: Channel, orders: _Orders, supervisor: Supervisor, counts: WorkerCounts
+def _access(settings: WorkerSettings, control: Channel) -> ReceivedAccess:
+    return ReceivedAccess(
+        settings.access, settings.access_files, on_unknown_key=partial(control.send, Kind.ACCESS)
+    )
+
+
+async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
+    control: Channel,
+    orders: _Orders,
+    supervisor: Supervisor,
+    counts: WorkerCounts,
+    *,
+    access: ReceivedAccess | None,
+    certificate: ServedCertificate | None,
 ) -> None:
     """Waits for orders, and takes what the parent reports; exits if the parent dies."""
     while (message := await control.receive()) is not None:
         if message.kind == Kind.STALLED:
             supervisor.note_elsewhere(decode_services(message.data))
+        elif message.kind == Kind.ACCESS and access is not None:
+            await access.take(decode_contents(message.data))
         elif message.kind in (Kind.RESPONSE, Kind.FAILED):
             counts.answer(message)
+        elif message.kind == Kind.CERTIFICATE and certificate is not None:
+            certificate.pem = decode_certificate(message.data)
         else:
             orders.lame_duck.set()
             if message.kind == Kind.STOP:

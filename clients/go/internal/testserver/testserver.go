@@ -51,9 +51,12 @@ func (s *Server) Restart() {
 
 // Scripted has the addresses of the server that plays the shared conversations.
 type Scripted struct {
-	Address    string `json:"address"`
-	TLSAddress string `json:"tls_address"`
-	CAFile     string `json:"ca_file"`
+	Address          string `json:"address"`
+	TLSAddress       string `json:"tls_address"`
+	MutualTLSAddress string `json:"mutual_tls_address"`
+	CAFile           string `json:"ca_file"`
+	CertificateFile  string `json:"certificate_file"`
+	KeyFile          string `json:"key_file"`
 }
 
 // StartScripted starts the server that plays the shared conversations.

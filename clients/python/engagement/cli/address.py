@@ -1,6 +1,6 @@
 """The address of a server on the command line: HOST:PORT, checked before anything is sent.
 
-`http://` and `grpc://` before it are dropped: they mean plain text, as all connections here are. Addresses
+`http://` and `grpc://` before it mean plain text, `https://` and `grpcs://` TLS; they are dropped. Addresses
 in gRPC's own schemes, such as `dns:///engagement:50051`, are left to gRPC.
 """
 
@@ -15,11 +15,16 @@ import click
 from engagement.cli.failures import CommandError
 
 _OF_GRPC: Final = re.compile(r"(dns|xds)://|(ipv4|ipv6|unix|unix-abstract):")
-_IN_PLAIN_TEXT: Final = re.compile(r"(?:http|grpc)://", re.IGNORECASE)
-_WITH_TLS: Final = re.compile(r"(?:https|grpcs)://", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(?:http|grpc)(s?)://", re.IGNORECASE)
 _NAME: Final = re.compile(r"[\w.-]+")
 _DEFAULT_PORT: Final = 50051
 _MAX_PORT: Final = 65_535
+
+
+def asks_for_tls(value: str) -> bool:
+    """Whether an address says by its scheme that the connection is encrypted."""
+    scheme = _SCHEME.match(value.strip())
+    return scheme is not None and bool(scheme[1])
 
 
 def read_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -27,13 +32,7 @@ def read_address(_context: click.Context, _option: click.Parameter, value: str) 
     shown = f"The server's address {value!r} (--server or ENGAGEMENT_SERVER)"
     if _OF_GRPC.match(value):
         return value
-    if _WITH_TLS.match(value):
-        plain = _WITH_TLS.sub("", value).rstrip("/")
-        raise CommandError(
-            f"{shown} asks for TLS, which this command does not speak; "
-            f"write {plain} for a server or a proxy that takes plain text."
-        )
-    address = _IN_PLAIN_TEXT.sub("", value.strip(), count=1).removesuffix("/")
+    address = _SCHEME.sub("", value.strip(), count=1).removesuffix("/")
     host, port = _split(address)
     if not _is_host(host):
         is_ipv6 = address.count(":") > 1

@@ -1,46 +1,57 @@
-"""Calls the server, and explains a failure in a line or two."""
+"""Calls the server as the options of a command say."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-import grpc
-
-from engagement.cli.failures import CommandError, NothingFoundError
+from engagement.cli.access import Access
+from engagement.cli.connection_options import current_access
+from engagement.cli.explanations import explain
 from engagement.client import EngagementClient
-from engagement.errors import DeadlineError, EngagementError, NotFoundError, UnavailableError
+from engagement.errors import EngagementError
 
 _Result = TypeVar("_Result")
-# Words of gRPC, whose messages repeat the address.
-_UNRESOLVED = "address lookup failed"
-_UNREACHED = "Failed to connect to remote host: "
 
 
 class Connection:
     """A client and its event loop, for synchronous code. Raises CommandError."""
 
-    def __init__(self, runner: asyncio.Runner, *, client: EngagementClient, server: str) -> None:
+    def __init__(
+        self, runner: asyncio.Runner, *, client: EngagementClient, server: str, access: Access
+    ) -> None:
         self._runner = runner
         self._client = client
         self._server = server
+        self._access = access
+        self._stamp = access.stamp()
 
     def call(self, make_call: Callable[[EngagementClient], Awaitable[_Result]]) -> _Result:
         """Makes a call and returns its result."""
 
         async def run() -> _Result:
+            self._take_renewed_certificate()
             return await make_call(self._client)
 
         try:
             return self._runner.run(run())
         except EngagementError as error:
-            raise _explain(error, server=self._server) from error
+            raise explain(error, server=self._server, access=self._access) from error
         except asyncio.CancelledError:
             # Only an interrupt cancels it. The runner turns that into a KeyboardInterrupt, unless the signal
             # arrives between its installation of the handler and its reset of the count of signals.
             raise KeyboardInterrupt from None
+
+    def _take_renewed_certificate(self) -> None:
+        # A pair that is only half replaced, or gone for a moment, is taken when it is complete.
+        with suppress(OSError):
+            if (stamp := self._access.stamp()) != self._stamp:
+                credentials = self._access.credentials()
+                self._stamp = stamp
+                if credentials is not None:
+                    self._client.replace_credentials(credentials)
 
     def iterate(
         self, listing: Callable[[EngagementClient], AsyncIterator[_Result]], *, at_once: int
@@ -68,50 +79,31 @@ class Connection:
             if failures:
                 break
         for failure in failures:
-            raise _explain(failure, server=self._server) from failure
+            raise explain(failure, server=self._server, access=self._access) from failure
 
 
 @contextmanager
 def connect(server: str, *, account: str = "") -> Iterator[Connection]:
-    """A connection to a server for an account; it connects with the first call."""
+    """A connection to a server for an account, as the options of the running command say how.
+
+    It connects with the first call. Raises CommandError if the token would leave this machine in plain text.
+    """
+    access = current_access()
+    access.require_safe(server)
     with asyncio.Runner() as runner:
-        client = runner.run(_make_client(server, account=account))
+        client = runner.run(_make_client(server, account=account, access=access))
         try:
-            yield Connection(runner, client=client, server=server)
+            yield Connection(runner, client=client, server=server, access=access)
         finally:
             runner.run(client.close())
 
 
-async def _make_client(server: str, *, account: str) -> EngagementClient:
+async def _make_client(server: str, *, account: str, access: Access) -> EngagementClient:
     # A client belongs to the loop that is running when it is created.
-    return EngagementClient(server, account_id=account)
-
-
-def _explain(error: EngagementError, *, server: str) -> CommandError:
-    text = " ".join(error.message.split())
-    if error.code is None:
-        return CommandError(text)
-    if isinstance(error, NotFoundError):
-        return NothingFoundError(f"Not found: {text}")
-    if error.metadata.keys() & {"nextPageToken", "resumeCursor"}:
-        return CommandError(
-            f"The server at {server} cannot read on: {text}. --skip-damaged leaves damaged events out."
-        )
-    if not isinstance(error, UnavailableError | DeadlineError):
-        is_unknown = error.code is grpc.StatusCode.UNIMPLEMENTED
-        problem = "is too old for this command; update it." if is_unknown else f"refused the request: {text}"
-        return CommandError(f"The server at {server} {problem}")
-    if error.reason:
-        return CommandError(f"The server at {server} cannot answer now: {text}. Try again later.")
-    return _explain_unreachable(text, server=server)
-
-
-def _explain_unreachable(text: str, *, server: str) -> CommandError:
-    if _UNRESOLVED in text:
-        return CommandError(
-            f"The host of {server} is not known here; name another with --server or ENGAGEMENT_SERVER."
-        )
-    return CommandError(
-        f"No answer from a server at {server} ({text.rpartition(_UNREACHED)[2]}).\n"
-        "Start one with 'engagement serve', or name the right one with --server or ENGAGEMENT_SERVER."
+    return EngagementClient(
+        server,
+        account_id=account,
+        credentials=access.credentials(),
+        token=access.token_source(),
+        allow_plaintext_token=True,  # `require_safe` has looked
     )

@@ -58,6 +58,7 @@ _FIRST: Final = (
     Column("matched_customer_status", Kind.TEXT),
     Column("matched_customer_type", Kind.TEXT),
 )
+_MASKED: Final = Column("masked_fields", Kind.TEXT)
 _ADDITIONAL: Final = Column("additional_attributes", Kind.TEXT)
 _KINDS: Final = {
     FieldDescriptor.TYPE_STRING: Kind.TEXT,
@@ -84,6 +85,7 @@ def _columns() -> Iterator[Column]:
     yield from _FIRST
     for set_name, names in FIRST_RELEASE.items():
         yield from (by_path[set_name, name] for name in names)
+    yield _MASKED
     yield _ADDITIONAL
     yield from (by_path[path] for path in LATER)
     yield from by_path.values()
@@ -119,7 +121,8 @@ class RowReader:
         self._flag = converters[Kind.FLAG]
         self._time = converters[Kind.TIME]
         self._width = len(columns)
-        self._additional = columns.index(_ADDITIONAL)
+        self._places = {column.name: index for index, column in enumerate(columns)}
+        self._additional = self._places[_ADDITIONAL.name]
         self._attributes = {
             field: (columns.index(column), self._converter(field, converters[column.kind]))
             for field, column in _ATTRIBUTES.items()
@@ -155,7 +158,17 @@ class RowReader:
                     row[index] = convert(value)
         if event.additional_attributes:
             row[self._additional] = self._text(texts_to_json(event.additional_attributes))
+        if stored.masked_fields:
+            self._clear(row, stored.masked_fields)
         return row
+
+    def _clear(self, row: list[Any], masked: Sequence[str]) -> None:
+        """Leaves out what the server has put in place of values, and says what these are."""
+        for path in masked:
+            if path in self._places:
+                row[self._places[path]] = None
+        if _MASKED.name in self._places:
+            row[self._places[_MASKED.name]] = self._text(",".join(masked))
 
     def _optional(self, text: str | None) -> Any:
         """The cell of a text that is empty if it is absent."""

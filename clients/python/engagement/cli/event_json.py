@@ -50,16 +50,18 @@ def _message_writer(descriptor: Descriptor) -> _Write:
 
 def _writer_of(field: FieldDescriptor) -> _Write:
     message = field.message_type
-    if message is None:
-        return _SCALARS[field.cpp_type]
-    if message.GetOptions().map_entry:
+    if message is not None and message.GetOptions().map_entry:
         return texts_to_json
+    write = _SCALARS[field.cpp_type] if message is None else _writer_of_message(message)
+    return _list_writer(write) if field.is_repeated else write
+
+
+def _writer_of_message(message: Descriptor) -> _Write:
     if message.full_name == Timestamp.DESCRIPTOR.full_name:
         return _write_time
     if message.full_name == v1.Date.DESCRIPTOR.full_name:
         return _write_day
-    write = _message_writer(message)
-    return _list_writer(write) if field.is_repeated else write
+    return _message_writer(message)
 
 
 def _list_writer(write: _Write) -> _Write:

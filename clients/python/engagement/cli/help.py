@@ -60,7 +60,7 @@ class Group(click.Group):
         except click.NoSuchOption as error:
             if not any(each in self.list_commands(context) for each in rest):
                 raise
-            shared = " and ".join(LEADING_OPTIONS)
+            shared = f"{', '.join(LEADING_OPTIONS[:-1])} and {LEADING_OPTIONS[-1]}"
             text = f"{error.option_name} belongs after the command; only {shared} may stand before it."
             raise click.UsageError(text, context) from error
 

@@ -24,6 +24,7 @@ _MAX_SHOWN_CHARACTERS = 200
 # The module of a command, and its help in the list of commands: the first sentence of its own.
 _COMMANDS: Final = {
     "accounts": ("accounts:accounts", "List the accounts of a server, with the number of their events."),
+    "config": ("config:config", "Keep the addresses, accounts and files of servers as profiles."),
     "entities": ("entities:entities", "Manage the lists that statuses and types are matched against."),
     "erase": ("erase:erase", "Permanently erase all events of a person, or single events."),
     "erasures": ("erase:erasures", "List the erasures of an account, newest first, or show one."),
@@ -55,6 +56,7 @@ _COMMANDS: Final = {
         "List the uploads of an account, newest first, or show one with its rejections.",
     ),
     "validate": ("validate:validate", "Check files of events against the contract, offline."),
+    "whoami": ("whoami:whoami", "Show as whom a server sees you, and what you may do there."),
 }
 _FIRST_STEPS: Final = (
     ("engagement serve", "run a server"),

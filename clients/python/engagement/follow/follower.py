@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from engagement import v1
 from engagement.errors import EngagementError, OnDamage
 from engagement.follow.stream import FollowStream, Subscribe
-from engagement.retry import OnConnected, OnReconnect, Outage, is_transient, keeping_cancellation
+from engagement.retry import OnConnected, OnReconnect, Outage, keeping_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -52,6 +52,7 @@ class Follower:
         on_connected: OnConnected | None = None,
         on_damage: OnDamage | None = None,
         max_outage_seconds: float = 300.0,
+        is_token_renewable: bool = False,
     ) -> None:
         """Starts where the request says; `subscribe` opens a stream.
 
@@ -61,7 +62,8 @@ class Follower:
         `on_reconnect` is called with the error that ended a connection, or that kept one from starting;
         `on_connected` each time that the server has accepted the subscription. `on_damage` is called with
         the error of damaged events, which are then left out; without it, the iteration raises that error.
-        `max_outage_seconds` is how long to keep reconnecting without progress.
+        `max_outage_seconds` is how long to keep reconnecting without progress. With `is_token_renewable` it
+        reconnects after the expiry of a token, too.
         """
         self._subscribe = subscribe
         self._silence_seconds = silence_seconds
@@ -70,7 +72,7 @@ class Follower:
         self._on_reconnect = on_reconnect
         self._on_connected = on_connected
         self._on_damage = on_damage
-        self._outage = Outage(max_seconds=max_outage_seconds)
+        self._outage = Outage(max_seconds=max_outage_seconds, is_token_renewable=is_token_renewable)
         self._stream: FollowStream | None = None
         self._cursor = request.after_cursor
         # In reverse order, so that a delivered event can be popped and freed.
@@ -168,10 +170,10 @@ class Follower:
     async def _receive(self) -> v1.SubscribeEventsResponse | None:
         """The next message, over as many connections as it takes; None at the end."""
         while not self._has_ended:
-            if self._stream is None:
-                self._stream = self._connect()
             try:
                 with keeping_cancellation():
+                    if self._stream is None:
+                        self._stream = await self._connect()
                     message = await self._stream.read()
             except EngagementError as error:
                 if not self._pass_over(error):
@@ -217,20 +219,18 @@ class Follower:
     async def _await_reconnect(self, error: EngagementError) -> None:
         """Waits until the next connection is due. Raises the error if another connection cannot help."""
         self._disconnect()
-        if not is_transient(error):
-            raise error
         delay_seconds = self._outage.delay_after(error)
         if self._on_reconnect is not None:
             self._on_reconnect(error)
         await asyncio.sleep(delay_seconds)
 
-    def _connect(self) -> FollowStream:
+    async def _connect(self) -> FollowStream:
         request = v1.SubscribeEventsRequest()
         request.CopyFrom(self._request)
         if self._cursor:
             request.after_cursor = self._cursor
         return FollowStream(
-            self._subscribe(request),
+            await self._subscribe(request),
             stops_at_tail=request.stop_at_tail,
             silence_seconds=self._silence_seconds,
         )

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import grpc
 
 from engagement import v1
-from engagement.errors import UnavailableError, typed_errors
+from engagement.errors import EngagementError, UnavailableError, is_expired_token, typed_errors
+from engagement.streams import OpenStream
 
 # Text, because the library's classes take type arguments only in its stubs.
 SubscribeCall: TypeAlias = "grpc.aio.UnaryStreamCall[v1.SubscribeEventsRequest, v1.SubscribeEventsResponse]"
-Subscribe: TypeAlias = Callable[[v1.SubscribeEventsRequest], SubscribeCall]
+Subscribe: TypeAlias = Callable[[v1.SubscribeEventsRequest], Awaitable[OpenStream[SubscribeCall]]]
+_Closing = v1.SubscribeEventsResponse.Closing
 
 
 class FollowStream:
     """One SubscribeEvents stream, read one message at a time and never ahead of the reader."""
 
-    def __init__(self, call: SubscribeCall, *, stops_at_tail: bool, silence_seconds: float) -> None:
+    def __init__(
+        self, opened: OpenStream[SubscribeCall], *, stops_at_tail: bool, silence_seconds: float
+    ) -> None:
         """`silence_seconds` applies until the server has announced its heartbeat interval."""
-        self._call = call
+        self._call = opened.call
+        self._discard_token = opened.discard_token
         self._stops_at_tail = stops_at_tail
         self._silence_seconds = silence_seconds
         self._reconnect_delay_seconds: float | None = None
@@ -47,6 +52,8 @@ class FollowStream:
             case "closing":
                 self._is_closing = True
                 self._reconnect_delay_seconds = message.closing.reconnect_delay.ToTimedelta().total_seconds()
+                if message.closing.reason == _Closing.REASON_UNAUTHENTICATED:
+                    self._discard_token()
         return message
 
     async def _read(self) -> v1.SubscribeEventsResponse | None:
@@ -58,6 +65,10 @@ class FollowStream:
             raise UnavailableError(
                 f"no message from the server for {self._silence_seconds:g} seconds"
             ) from None
+        except EngagementError as error:
+            if is_expired_token(error):
+                self._discard_token()
+            raise
         return message if isinstance(message, v1.SubscribeEventsResponse) else None
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import grpc
 
 from engagement import v1
+from engagement.streams import OpenStream
 
 # Text, because the library's classes take type arguments only in its stubs.
 UploadCall: TypeAlias = "grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]"
@@ -24,7 +25,11 @@ class UploadClient(Protocol):
     def timeout_seconds(self) -> float:
         """How long to wait for the first message from the server."""
 
-    def upload_events(self) -> UploadCall:
+    @property
+    def is_token_renewable(self) -> bool:
+        """Whether there may be another token after one has expired."""
+
+    async def upload_events(self) -> OpenStream[UploadCall]:
         """Opens an upload stream."""
 
     async def get_upload(self, upload_id: str) -> v1.Upload:

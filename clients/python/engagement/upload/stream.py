@@ -9,26 +9,35 @@ from typing import TYPE_CHECKING
 import grpc
 
 from engagement import v1
-from engagement.errors import SourceMismatchError, UnavailableError, typed_errors
+from engagement.errors import (
+    EngagementError,
+    SourceMismatchError,
+    UnavailableError,
+    is_expired_token,
+    typed_errors,
+)
 from engagement.upload.source import SourceDigester
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from engagement.retry import Outage
+    from engagement.streams import OpenStream
     from engagement.upload.chunking import Chunk, Chunker
     from engagement.upload.client import UploadCall, UploadClient
     from engagement.upload.ledger import UploadLedger
 
 _STATUS_SECONDS = 2.0
+_Closing = v1.UploadEventsResponse.Closing
 
 
 class UploadStream:
     """Continues an upload until it is finished, the source has failed, or the connection is lost."""
 
-    def __init__(  # noqa: PLR0913 - all but the first are named at the call
+    def __init__(  # noqa: PLR0913 - all but the first two are named at the call
         self,
         client: UploadClient,
+        opened: OpenStream[UploadCall],
         *,
         upload_id: str,
         keep_going: bool,
@@ -44,7 +53,8 @@ class UploadStream:
         self._chunker = chunker
         self._ledger = ledger
         self._outage = outage
-        self._call = client.upload_events()
+        self._call = opened.call
+        self._discard_token = opened.discard_token
         self._silence_seconds = client.timeout_seconds
         self._max_unacked_chunks = 1
         self._reconnect_delay_seconds: float | None = None
@@ -59,6 +69,10 @@ class UploadStream:
             with typed_errors():
                 async with _concurrently(self._send()):
                     await self._receive()
+        except EngagementError as error:
+            if is_expired_token(error):
+                self._discard_token()
+            raise
         finally:
             self._call.cancel()
         if self._ledger.is_finished:
@@ -84,6 +98,8 @@ class UploadStream:
                 case "closing":
                     delay = message.closing.reconnect_delay
                     self._reconnect_delay_seconds = delay.ToTimedelta().total_seconds()
+                    if message.closing.reason == _Closing.REASON_UNAUTHENTICATED:
+                        self._discard_token()
                     await self._half_close()
                 case "finished":
                     await self._catch_up(message.finished.upload)

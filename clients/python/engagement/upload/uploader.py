@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engagement.errors import EngagementError
-from engagement.retry import Outage, is_transient, keeping_cancellation
+from engagement.retry import Outage, keeping_cancellation
 from engagement.upload.chunking import Chunker
 from engagement.upload.ledger import UploadLedger
 from engagement.upload.stream import UploadStream
@@ -103,23 +103,24 @@ class Uploader:
 
     async def _stream(self, chunker: Chunker, ledger: UploadLedger) -> None:
         """Opens connections, one at a time, until everything is committed."""
-        outage = Outage(max_seconds=self._max_outage_seconds)
+        outage = Outage(
+            max_seconds=self._max_outage_seconds, is_token_renewable=self._client.is_token_renewable
+        )
         while True:
-            stream = UploadStream(
-                self._client,
-                upload_id=self.upload_id,
-                keep_going=self._keep_going,
-                source_name=self._source_name,
-                chunker=chunker,
-                ledger=ledger,
-                outage=outage,
-            )
             try:
                 with keeping_cancellation():
+                    stream = UploadStream(
+                        self._client,
+                        await self._client.upload_events(),
+                        upload_id=self.upload_id,
+                        keep_going=self._keep_going,
+                        source_name=self._source_name,
+                        chunker=chunker,
+                        ledger=ledger,
+                        outage=outage,
+                    )
                     await stream.run()
             except EngagementError as error:
-                if not is_transient(error):
-                    raise
                 delay_seconds = outage.delay_after(error)
                 if self._on_reconnect is not None:
                     self._on_reconnect(error)

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from engagement.v1 import access_pb2 as engagement_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/entity_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\"|\n\x13ListEntitiesRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.engagement.v1.EntityKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"5\n\x14ListEntitiesResponse\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"\xc1\x01\n\x12PutEntitiesRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.engagement.v1.EntityKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12$\n\x05names\x18\x03 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x10n\"\x0br\t\x10\x01\x18\x80\x02\xba\x01\x01\x00\x12\x13\n\x06\x63losed\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_closed\"4\n\x13PutEntitiesResponse\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"\x96\x01\n\x13\x44\x65leteEntityRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.engagement.v1.EntityKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x04name\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"5\n\x14\x44\x65leteEntityResponse\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08*i\n\nEntityKind\x12\x1b\n\x17\x45NTITY_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NTITY_KIND_CUSTOMER_STATUS\x10\x01\x12\x1d\n\x19\x45NTITY_KIND_CUSTOMER_TYPE\x10\x02\x32\x9c\x02\n\rEntityService\x12\\\n\x0cListEntities\x12\".engagement.v1.ListEntitiesRequest\x1a#.engagement.v1.ListEntitiesResponse\"\x03\x90\x02\x01\x12T\n\x0bPutEntities\x12!.engagement.v1.PutEntitiesRequest\x1a\".engagement.v1.PutEntitiesResponse\x12W\n\x0c\x44\x65leteEntity\x12\".engagement.v1.DeleteEntityRequest\x1a#.engagement.v1.DeleteEntityResponseBx\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/entity_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x65ngagement/v1/access.proto\"|\n\x13ListEntitiesRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.engagement.v1.EntityKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"5\n\x14ListEntitiesResponse\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"\xc1\x01\n\x12PutEntitiesRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.engagement.v1.EntityKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12$\n\x05names\x18\x03 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x10n\"\x0br\t\x10\x01\x18\x80\x02\xba\x01\x01\x00\x12\x13\n\x06\x63losed\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_closed\"4\n\x13PutEntitiesResponse\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"\x96\x01\n\x13\x44\x65leteEntityRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.engagement.v1.EntityKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x04name\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"5\n\x14\x44\x65leteEntityResponse\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08*i\n\nEntityKind\x12\x1b\n\x17\x45NTITY_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45NTITY_KIND_CUSTOMER_STATUS\x10\x01\x12\x1d\n\x19\x45NTITY_KIND_CUSTOMER_TYPE\x10\x02\x32\xb6\x02\n\rEntityService\x12\x64\n\x0cListEntities\x12\".engagement.v1.ListEntitiesRequest\x1a#.engagement.v1.ListEntitiesResponse\"\x0b\x90\x02\x01\xaa\xbb\x18\x04\n\x02\x02\x05\x12]\n\x0bPutEntities\x12!.engagement.v1.PutEntitiesRequest\x1a\".engagement.v1.PutEntitiesResponse\"\x07\xaa\xbb\x18\x03\n\x01\x05\x12`\n\x0c\x44\x65leteEntity\x12\".engagement.v1.DeleteEntityRequest\x1a#.engagement.v1.DeleteEntityResponse\"\x07\xaa\xbb\x18\x03\n\x01\x05\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,21 +51,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEENTITYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEENTITYREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_ENTITYSERVICE'].methods_by_name['ListEntities']._loaded_options = None
-  _globals['_ENTITYSERVICE'].methods_by_name['ListEntities']._serialized_options = b'\220\002\001'
-  _globals['_ENTITYKIND']._serialized_start=721
-  _globals['_ENTITYKIND']._serialized_end=826
-  _globals['_LISTENTITIESREQUEST']._serialized_start=82
-  _globals['_LISTENTITIESREQUEST']._serialized_end=206
-  _globals['_LISTENTITIESRESPONSE']._serialized_start=208
-  _globals['_LISTENTITIESRESPONSE']._serialized_end=261
-  _globals['_PUTENTITIESREQUEST']._serialized_start=264
-  _globals['_PUTENTITIESREQUEST']._serialized_end=457
-  _globals['_PUTENTITIESRESPONSE']._serialized_start=459
-  _globals['_PUTENTITIESRESPONSE']._serialized_end=511
-  _globals['_DELETEENTITYREQUEST']._serialized_start=514
-  _globals['_DELETEENTITYREQUEST']._serialized_end=664
-  _globals['_DELETEENTITYRESPONSE']._serialized_start=666
-  _globals['_DELETEENTITYRESPONSE']._serialized_end=719
-  _globals['_ENTITYSERVICE']._serialized_start=829
-  _globals['_ENTITYSERVICE']._serialized_end=1113
+  _globals['_ENTITYSERVICE'].methods_by_name['ListEntities']._serialized_options = b'\220\002\001\252\273\030\004\n\002\002\005'
+  _globals['_ENTITYSERVICE'].methods_by_name['PutEntities']._loaded_options = None
+  _globals['_ENTITYSERVICE'].methods_by_name['PutEntities']._serialized_options = b'\252\273\030\003\n\001\005'
+  _globals['_ENTITYSERVICE'].methods_by_name['DeleteEntity']._loaded_options = None
+  _globals['_ENTITYSERVICE'].methods_by_name['DeleteEntity']._serialized_options = b'\252\273\030\003\n\001\005'
+  _globals['_ENTITYKIND']._serialized_start=749
+  _globals['_ENTITYKIND']._serialized_end=854
+  _globals['_LISTENTITIESREQUEST']._serialized_start=110
+  _globals['_LISTENTITIESREQUEST']._serialized_end=234
+  _globals['_LISTENTITIESRESPONSE']._serialized_start=236
+  _globals['_LISTENTITIESRESPONSE']._serialized_end=289
+  _globals['_PUTENTITIESREQUEST']._serialized_start=292
+  _globals['_PUTENTITIESREQUEST']._serialized_end=485
+  _globals['_PUTENTITIESRESPONSE']._serialized_start=487
+  _globals['_PUTENTITIESRESPONSE']._serialized_end=539
+  _globals['_DELETEENTITYREQUEST']._serialized_start=542
+  _globals['_DELETEENTITYREQUEST']._serialized_end=692
+  _globals['_DELETEENTITYRESPONSE']._serialized_start=694
+  _globals['_DELETEENTITYRESPONSE']._serialized_end=747
+  _globals['_ENTITYSERVICE']._serialized_start=857
+  _globals['_ENTITYSERVICE']._serialized_end=1167
 # @@protoc_insertion_point(module_scope)

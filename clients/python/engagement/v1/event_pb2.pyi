@@ -65,20 +65,22 @@ class Event(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., consumer_id: _Optional[str] = ..., conversation_id: _Optional[str] = ..., authenticated: _Optional[bool] = ..., original_time_stamp: _Optional[int] = ..., source: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., additional_attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StoredEvent(_message.Message):
-    __slots__ = ("event", "cursor", "receive_time", "matched_customer_status", "matched_customer_type", "upload")
+    __slots__ = ("event", "cursor", "receive_time", "matched_customer_status", "matched_customer_type", "upload", "masked_fields")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     MATCHED_CUSTOMER_STATUS_FIELD_NUMBER: _ClassVar[int]
     MATCHED_CUSTOMER_TYPE_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    MASKED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     event: Event
     cursor: str
     receive_time: _timestamp_pb2.Timestamp
     matched_customer_status: str
     matched_customer_type: str
     upload: UploadPlace
-    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ..., cursor: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ..., upload: _Optional[_Union[UploadPlace, _Mapping]] = ...) -> None: ...
+    masked_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ..., cursor: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ..., upload: _Optional[_Union[UploadPlace, _Mapping]] = ..., masked_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UploadPlace(_message.Message):
     __slots__ = ("upload_id", "event_number")

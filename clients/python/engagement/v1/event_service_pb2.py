@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from engagement.v1 import access_pb2 as engagement_dot_v1_dot_access__pb2
 from engagement.v1 import attributes_pb2 as engagement_dot_v1_dot_attributes__pb2
 from engagement.v1 import event_pb2 as engagement_dot_v1_dot_event__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
@@ -30,7 +31,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x65ngagement/v1/attributes.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\x0fGetEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1e\n\x08\x65vent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1c\n\x06\x63ursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x80\x01\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBQ\xbaHN\xba\x01K\n\x13read_mask.max_paths\x12\x1bmust have at most 100 paths\x1a\x17size(this.paths) <= 100B\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"=\n\x10GetEventResponse\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.StoredEvent\"\xc4\x02\n\x11ListEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\x12\x80\x01\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBQ\xbaHN\xba\x01K\n\x13read_mask.max_paths\x12\x1bmust have at most 100 paths\x1a\x17size(this.paths) <= 100\"Y\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x03\n\x16SubscribeEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\"\n\x0c\x61\x66ter_cursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1b\n\x08\x65\x61rliest\x18\x04 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x19\n\x06latest\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x43\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x00\x12\x14\n\x0cstop_at_tail\x18\x07 \x01(\x08\x12!\n\x10max_batch_events\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x45\n\x12heartbeat_interval\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x02\x08<2\x02\x08\x05\x42\x0e\n\x05start\x12\x05\xbaH\x02\x08\x01\"\xec\x08\n\x17SubscribeEventsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x41\n\x07started\x18\x02 \x01(\x0b\x32..engagement.v1.SubscribeEventsResponse.StartedH\x00\x12=\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32,.engagement.v1.SubscribeEventsResponse.BatchH\x00\x12\x44\n\tcaught_up\x18\x04 \x01(\x0b\x32/.engagement.v1.SubscribeEventsResponse.CaughtUpH\x00\x12H\n\x0b\x66\x65ll_behind\x18\x05 \x01(\x0b\x32\x31.engagement.v1.SubscribeEventsResponse.FellBehindH\x00\x12\x43\n\x08progress\x18\x06 \x01(\x0b\x32/.engagement.v1.SubscribeEventsResponse.ProgressH\x00\x12N\n\x0e\x65rasure_notice\x18\x07 \x01(\x0b\x32\x34.engagement.v1.SubscribeEventsResponse.ErasureNoticeH\x00\x12\x41\n\x07\x63losing\x18\x08 \x01(\x0b\x32..engagement.v1.SubscribeEventsResponse.ClosingH\x00\x1an\n\x07Started\x12\x35\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_batch_events\x18\x02 \x01(\x05\x12\x12\n\nlag_events\x18\x03 \x01(\x03\x1a\x33\n\x05\x42\x61tch\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x1a\n\n\x08\x43\x61ughtUp\x1a \n\nFellBehind\x12\x12\n\nlag_events\x18\x01 \x01(\x03\x1a\x1e\n\x08Progress\x12\x12\n\nlag_events\x18\x01 \x01(\x03\x1a;\n\rErasureNotice\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65rased_cursors\x18\x02 \x03(\t\x1a\x9b\x02\n\x07\x43losing\x12\x45\n\x06reason\x18\x01 \x01(\x0e\x32\x35.engagement.v1.SubscribeEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x94\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x12\x16\n\x12REASON_NOT_CURRENT\x10\x03\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n\x11REASON_OVERLOADED\x10\x05\x42\t\n\x07message\"\xe2\x02\n\x11GetProfileRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\"\n\x0b\x63onsumer_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\"\n\x0b\x63ustomer_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\x31\n\x07\x66olding\x18\x04 \x01(\x0e\x32\x16.engagement.v1.FoldingB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x42\n\x0b\x62\x65\x66ore_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12J\n\x13\x62\x65\x66ore_receive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x42\x10\n\x07subject\x12\x05\xbaH\x02\x08\x01\"=\n\x12GetProfileResponse\x12\'\n\x07profile\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Profile\"\xdf\x03\n\x07Profile\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12\x32\n\rcustomer_info\x18\x02 \x01(\x0b\x32\x1b.engagement.v1.CustomerInfo\x12\x32\n\rpersonal_info\x18\x03 \x01(\x0b\x32\x1b.engagement.v1.PersonalInfo\x12\x34\n\x07sources\x18\x04 \x03(\x0b\x32#.engagement.v1.Profile.SourcesEntry\x12\x16\n\x0eomitted_fields\x18\x05 \x03(\t\x12\x1f\n\x17matched_customer_status\x18\x06 \x01(\t\x12\x1d\n\x15matched_customer_type\x18\x07 \x01(\t\x12\x32\n\x06\x62\x65\x61ten\x18\x08 \x03(\x0b\x32\".engagement.v1.Profile.BeatenEntry\x1aJ\n\x0cSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.ValueSource:\x02\x38\x01\x1aI\n\x0b\x42\x65\x61tenEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.BeatenValue:\x02\x38\x01\"\xbf\x01\n\x0b\x42\x65\x61tenValue\x12*\n\x06source\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.ValueSource\x12-\n\x04rule\x18\x02 \x01(\x0e\x32\x1f.engagement.v1.BeatenValue.Rule\"U\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x16\n\x12RULE_AUTHENTICATED\x10\x01\x12\x0e\n\nRULE_LATER\x10\x02\x12\x0f\n\x0bRULE_FUTURE\x10\x03\"\x9d\x01\n\x0bValueSource\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x19\n\x11server_time_stamp\x18\x03 \x01(\x03\x12\x15\n\rauthenticated\x18\x04 \x01(\x08\x12\x0e\n\x06source\x18\x05 \x01(\t\x12*\n\x06upload\x18\x06 \x01(\x0b\x32\x1a.engagement.v1.UploadPlace*J\n\x07\x46olding\x12\x17\n\x13\x46OLDING_UNSPECIFIED\x10\x00\x12\x11\n\rFOLDING_MERGE\x10\x01\x12\x13\n\x0f\x46OLDING_REPLACE\x10\x02\x32\xf9\x02\n\x0c\x45ventService\x12P\n\x08GetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\"\x03\x90\x02\x01\x12V\n\nListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\"\x03\x90\x02\x01\x12g\n\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse\"\x03\x90\x02\x01\x30\x01\x12V\n\nGetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponse\"\x03\x90\x02\x01\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x65ngagement/v1/access.proto\x1a\x1e\x65ngagement/v1/attributes.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\x0fGetEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1e\n\x08\x65vent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1c\n\x06\x63ursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x80\x01\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBQ\xbaHN\xba\x01K\n\x13read_mask.max_paths\x12\x1bmust have at most 100 paths\x1a\x17size(this.paths) <= 100B\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"=\n\x10GetEventResponse\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.StoredEvent\"\xc4\x02\n\x11ListEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\x12\x80\x01\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBQ\xbaHN\xba\x01K\n\x13read_mask.max_paths\x12\x1bmust have at most 100 paths\x1a\x17size(this.paths) <= 100\"Y\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x03\n\x16SubscribeEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\"\n\x0c\x61\x66ter_cursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1b\n\x08\x65\x61rliest\x18\x04 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x19\n\x06latest\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x43\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x00\x12\x14\n\x0cstop_at_tail\x18\x07 \x01(\x08\x12!\n\x10max_batch_events\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x45\n\x12heartbeat_interval\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x02\x08<2\x02\x08\x05\x42\x0e\n\x05start\x12\x05\xbaH\x02\x08\x01\"\xec\x08\n\x17SubscribeEventsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x41\n\x07started\x18\x02 \x01(\x0b\x32..engagement.v1.SubscribeEventsResponse.StartedH\x00\x12=\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32,.engagement.v1.SubscribeEventsResponse.BatchH\x00\x12\x44\n\tcaught_up\x18\x04 \x01(\x0b\x32/.engagement.v1.SubscribeEventsResponse.CaughtUpH\x00\x12H\n\x0b\x66\x65ll_behind\x18\x05 \x01(\x0b\x32\x31.engagement.v1.SubscribeEventsResponse.FellBehindH\x00\x12\x43\n\x08progress\x18\x06 \x01(\x0b\x32/.engagement.v1.SubscribeEventsResponse.ProgressH\x00\x12N\n\x0e\x65rasure_notice\x18\x07 \x01(\x0b\x32\x34.engagement.v1.SubscribeEventsResponse.ErasureNoticeH\x00\x12\x41\n\x07\x63losing\x18\x08 \x01(\x0b\x32..engagement.v1.SubscribeEventsResponse.ClosingH\x00\x1an\n\x07Started\x12\x35\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_batch_events\x18\x02 \x01(\x05\x12\x12\n\nlag_events\x18\x03 \x01(\x03\x1a\x33\n\x05\x42\x61tch\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x1a\n\n\x08\x43\x61ughtUp\x1a \n\nFellBehind\x12\x12\n\nlag_events\x18\x01 \x01(\x03\x1a\x1e\n\x08Progress\x12\x12\n\nlag_events\x18\x01 \x01(\x03\x1a;\n\rErasureNotice\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65rased_cursors\x18\x02 \x03(\t\x1a\x9b\x02\n\x07\x43losing\x12\x45\n\x06reason\x18\x01 \x01(\x0e\x32\x35.engagement.v1.SubscribeEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x94\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x12\x16\n\x12REASON_NOT_CURRENT\x10\x03\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n\x11REASON_OVERLOADED\x10\x05\x42\t\n\x07message\"\xe2\x02\n\x11GetProfileRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\"\n\x0b\x63onsumer_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\"\n\x0b\x63ustomer_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\x31\n\x07\x66olding\x18\x04 \x01(\x0e\x32\x16.engagement.v1.FoldingB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x42\n\x0b\x62\x65\x66ore_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12J\n\x13\x62\x65\x66ore_receive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x42\x10\n\x07subject\x12\x05\xbaH\x02\x08\x01\"=\n\x12GetProfileResponse\x12\'\n\x07profile\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Profile\"\xf6\x03\n\x07Profile\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12\x32\n\rcustomer_info\x18\x02 \x01(\x0b\x32\x1b.engagement.v1.CustomerInfo\x12\x32\n\rpersonal_info\x18\x03 \x01(\x0b\x32\x1b.engagement.v1.PersonalInfo\x12\x34\n\x07sources\x18\x04 \x03(\x0b\x32#.engagement.v1.Profile.SourcesEntry\x12\x16\n\x0eomitted_fields\x18\x05 \x03(\t\x12\x1f\n\x17matched_customer_status\x18\x06 \x01(\t\x12\x1d\n\x15matched_customer_type\x18\x07 \x01(\t\x12\x32\n\x06\x62\x65\x61ten\x18\x08 \x03(\x0b\x32\".engagement.v1.Profile.BeatenEntry\x12\x15\n\rmasked_fields\x18\t \x03(\t\x1aJ\n\x0cSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.ValueSource:\x02\x38\x01\x1aI\n\x0b\x42\x65\x61tenEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.BeatenValue:\x02\x38\x01\"\xbf\x01\n\x0b\x42\x65\x61tenValue\x12*\n\x06source\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.ValueSource\x12-\n\x04rule\x18\x02 \x01(\x0e\x32\x1f.engagement.v1.BeatenValue.Rule\"U\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x16\n\x12RULE_AUTHENTICATED\x10\x01\x12\x0e\n\nRULE_LATER\x10\x02\x12\x0f\n\x0bRULE_FUTURE\x10\x03\"\x9d\x01\n\x0bValueSource\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x19\n\x11server_time_stamp\x18\x03 \x01(\x03\x12\x15\n\rauthenticated\x18\x04 \x01(\x08\x12\x0e\n\x06source\x18\x05 \x01(\t\x12*\n\x06upload\x18\x06 \x01(\x0b\x32\x1a.engagement.v1.UploadPlace*J\n\x07\x46olding\x12\x17\n\x13\x46OLDING_UNSPECIFIED\x10\x00\x12\x11\n\rFOLDING_MERGE\x10\x01\x12\x13\n\x0f\x46OLDING_REPLACE\x10\x02\x32\x95\x03\n\x0c\x45ventService\x12W\n\x08GetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x02\x12]\n\nListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x02\x12n\n\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x02\x30\x01\x12]\n\nGetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x02\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -91,59 +92,59 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_BEATENENTRY']._loaded_options = None
   _globals['_PROFILE_BEATENENTRY']._serialized_options = b'8\001'
   _globals['_EVENTSERVICE'].methods_by_name['GetEvent']._loaded_options = None
-  _globals['_EVENTSERVICE'].methods_by_name['GetEvent']._serialized_options = b'\220\002\001'
+  _globals['_EVENTSERVICE'].methods_by_name['GetEvent']._serialized_options = b'\220\002\001\252\273\030\003\n\001\002'
   _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._loaded_options = None
-  _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\220\002\001'
+  _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\220\002\001\252\273\030\003\n\001\002'
   _globals['_EVENTSERVICE'].methods_by_name['SubscribeEvents']._loaded_options = None
-  _globals['_EVENTSERVICE'].methods_by_name['SubscribeEvents']._serialized_options = b'\220\002\001'
+  _globals['_EVENTSERVICE'].methods_by_name['SubscribeEvents']._serialized_options = b'\220\002\001\252\273\030\003\n\001\002'
   _globals['_EVENTSERVICE'].methods_by_name['GetProfile']._loaded_options = None
-  _globals['_EVENTSERVICE'].methods_by_name['GetProfile']._serialized_options = b'\220\002\001'
-  _globals['_FOLDING']._serialized_start=3814
-  _globals['_FOLDING']._serialized_end=3888
-  _globals['_GETEVENTREQUEST']._serialized_start=240
-  _globals['_GETEVENTREQUEST']._serialized_end=514
-  _globals['_GETEVENTRESPONSE']._serialized_start=516
-  _globals['_GETEVENTRESPONSE']._serialized_end=577
-  _globals['_LISTEVENTSREQUEST']._serialized_start=580
-  _globals['_LISTEVENTSREQUEST']._serialized_end=904
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=906
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=995
-  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_start=998
-  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_end=1421
-  _globals['_SUBSCRIBEEVENTSRESPONSE']._serialized_start=1424
-  _globals['_SUBSCRIBEEVENTSRESPONSE']._serialized_end=2556
-  _globals['_SUBSCRIBEEVENTSRESPONSE_STARTED']._serialized_start=1957
-  _globals['_SUBSCRIBEEVENTSRESPONSE_STARTED']._serialized_end=2067
-  _globals['_SUBSCRIBEEVENTSRESPONSE_BATCH']._serialized_start=2069
-  _globals['_SUBSCRIBEEVENTSRESPONSE_BATCH']._serialized_end=2120
-  _globals['_SUBSCRIBEEVENTSRESPONSE_CAUGHTUP']._serialized_start=2122
-  _globals['_SUBSCRIBEEVENTSRESPONSE_CAUGHTUP']._serialized_end=2132
-  _globals['_SUBSCRIBEEVENTSRESPONSE_FELLBEHIND']._serialized_start=2134
-  _globals['_SUBSCRIBEEVENTSRESPONSE_FELLBEHIND']._serialized_end=2166
-  _globals['_SUBSCRIBEEVENTSRESPONSE_PROGRESS']._serialized_start=2168
-  _globals['_SUBSCRIBEEVENTSRESPONSE_PROGRESS']._serialized_end=2198
-  _globals['_SUBSCRIBEEVENTSRESPONSE_ERASURENOTICE']._serialized_start=2200
-  _globals['_SUBSCRIBEEVENTSRESPONSE_ERASURENOTICE']._serialized_end=2259
-  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING']._serialized_start=2262
-  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING']._serialized_end=2545
-  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING_REASON']._serialized_start=2397
-  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING_REASON']._serialized_end=2545
-  _globals['_GETPROFILEREQUEST']._serialized_start=2559
-  _globals['_GETPROFILEREQUEST']._serialized_end=2913
-  _globals['_GETPROFILERESPONSE']._serialized_start=2915
-  _globals['_GETPROFILERESPONSE']._serialized_end=2976
-  _globals['_PROFILE']._serialized_start=2979
-  _globals['_PROFILE']._serialized_end=3458
-  _globals['_PROFILE_SOURCESENTRY']._serialized_start=3309
-  _globals['_PROFILE_SOURCESENTRY']._serialized_end=3383
-  _globals['_PROFILE_BEATENENTRY']._serialized_start=3385
-  _globals['_PROFILE_BEATENENTRY']._serialized_end=3458
-  _globals['_BEATENVALUE']._serialized_start=3461
-  _globals['_BEATENVALUE']._serialized_end=3652
-  _globals['_BEATENVALUE_RULE']._serialized_start=3567
-  _globals['_BEATENVALUE_RULE']._serialized_end=3652
-  _globals['_VALUESOURCE']._serialized_start=3655
-  _globals['_VALUESOURCE']._serialized_end=3812
-  _globals['_EVENTSERVICE']._serialized_start=3891
-  _globals['_EVENTSERVICE']._serialized_end=4268
+  _globals['_EVENTSERVICE'].methods_by_name['GetProfile']._serialized_options = b'\220\002\001\252\273\030\003\n\001\002'
+  _globals['_FOLDING']._serialized_start=3865
+  _globals['_FOLDING']._serialized_end=3939
+  _globals['_GETEVENTREQUEST']._serialized_start=268
+  _globals['_GETEVENTREQUEST']._serialized_end=542
+  _globals['_GETEVENTRESPONSE']._serialized_start=544
+  _globals['_GETEVENTRESPONSE']._serialized_end=605
+  _globals['_LISTEVENTSREQUEST']._serialized_start=608
+  _globals['_LISTEVENTSREQUEST']._serialized_end=932
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=934
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1023
+  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_start=1026
+  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_end=1449
+  _globals['_SUBSCRIBEEVENTSRESPONSE']._serialized_start=1452
+  _globals['_SUBSCRIBEEVENTSRESPONSE']._serialized_end=2584
+  _globals['_SUBSCRIBEEVENTSRESPONSE_STARTED']._serialized_start=1985
+  _globals['_SUBSCRIBEEVENTSRESPONSE_STARTED']._serialized_end=2095
+  _globals['_SUBSCRIBEEVENTSRESPONSE_BATCH']._serialized_start=2097
+  _globals['_SUBSCRIBEEVENTSRESPONSE_BATCH']._serialized_end=2148
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CAUGHTUP']._serialized_start=2150
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CAUGHTUP']._serialized_end=2160
+  _globals['_SUBSCRIBEEVENTSRESPONSE_FELLBEHIND']._serialized_start=2162
+  _globals['_SUBSCRIBEEVENTSRESPONSE_FELLBEHIND']._serialized_end=2194
+  _globals['_SUBSCRIBEEVENTSRESPONSE_PROGRESS']._serialized_start=2196
+  _globals['_SUBSCRIBEEVENTSRESPONSE_PROGRESS']._serialized_end=2226
+  _globals['_SUBSCRIBEEVENTSRESPONSE_ERASURENOTICE']._serialized_start=2228
+  _globals['_SUBSCRIBEEVENTSRESPONSE_ERASURENOTICE']._serialized_end=2287
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING']._serialized_start=2290
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING']._serialized_end=2573
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING_REASON']._serialized_start=2425
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING_REASON']._serialized_end=2573
+  _globals['_GETPROFILEREQUEST']._serialized_start=2587
+  _globals['_GETPROFILEREQUEST']._serialized_end=2941
+  _globals['_GETPROFILERESPONSE']._serialized_start=2943
+  _globals['_GETPROFILERESPONSE']._serialized_end=3004
+  _globals['_PROFILE']._serialized_start=3007
+  _globals['_PROFILE']._serialized_end=3509
+  _globals['_PROFILE_SOURCESENTRY']._serialized_start=3360
+  _globals['_PROFILE_SOURCESENTRY']._serialized_end=3434
+  _globals['_PROFILE_BEATENENTRY']._serialized_start=3436
+  _globals['_PROFILE_BEATENENTRY']._serialized_end=3509
+  _globals['_BEATENVALUE']._serialized_start=3512
+  _globals['_BEATENVALUE']._serialized_end=3703
+  _globals['_BEATENVALUE_RULE']._serialized_start=3618
+  _globals['_BEATENVALUE_RULE']._serialized_end=3703
+  _globals['_VALUESOURCE']._serialized_start=3706
+  _globals['_VALUESOURCE']._serialized_end=3863
+  _globals['_EVENTSERVICE']._serialized_start=3942
+  _globals['_EVENTSERVICE']._serialized_end=4347
 # @@protoc_insertion_point(module_scope)

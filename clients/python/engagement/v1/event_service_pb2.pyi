@@ -1,6 +1,7 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from engagement.v1 import access_pb2 as _access_pb2
 from engagement.v1 import attributes_pb2 as _attributes_pb2
 from engagement.v1 import event_pb2 as _event_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -186,7 +187,7 @@ class GetProfileResponse(_message.Message):
     def __init__(self, profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
 
 class Profile(_message.Message):
-    __slots__ = ("consumer_id", "customer_info", "personal_info", "sources", "omitted_fields", "matched_customer_status", "matched_customer_type", "beaten")
+    __slots__ = ("consumer_id", "customer_info", "personal_info", "sources", "omitted_fields", "matched_customer_status", "matched_customer_type", "beaten", "masked_fields")
     class SourcesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -209,6 +210,7 @@ class Profile(_message.Message):
     MATCHED_CUSTOMER_STATUS_FIELD_NUMBER: _ClassVar[int]
     MATCHED_CUSTOMER_TYPE_FIELD_NUMBER: _ClassVar[int]
     BEATEN_FIELD_NUMBER: _ClassVar[int]
+    MASKED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     consumer_id: str
     customer_info: _attributes_pb2.CustomerInfo
     personal_info: _attributes_pb2.PersonalInfo
@@ -217,7 +219,8 @@ class Profile(_message.Message):
     matched_customer_status: str
     matched_customer_type: str
     beaten: _containers.MessageMap[str, BeatenValue]
-    def __init__(self, consumer_id: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., sources: _Optional[_Mapping[str, ValueSource]] = ..., omitted_fields: _Optional[_Iterable[str]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ..., beaten: _Optional[_Mapping[str, BeatenValue]] = ...) -> None: ...
+    masked_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, consumer_id: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., sources: _Optional[_Mapping[str, ValueSource]] = ..., omitted_fields: _Optional[_Iterable[str]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ..., beaten: _Optional[_Mapping[str, BeatenValue]] = ..., masked_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BeatenValue(_message.Message):
     __slots__ = ("source", "rule")

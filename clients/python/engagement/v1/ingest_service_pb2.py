@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from engagement.v1 import access_pb2 as engagement_dot_v1_dot_access__pb2
 from engagement.v1 import error_reason_pb2 as engagement_dot_v1_dot_error__reason__pb2
 from engagement.v1 import event_pb2 as engagement_dot_v1_dot_event__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a engagement/v1/error_reason.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n\x12RecordEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.engagement.v1.EventB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"A\n\x13RecordEventResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.EventResult\"\xa8\x01\n\x13RecordEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x31\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x15\n\rallow_partial\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"h\n\x14RecordEventsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.EventResult\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\"N\n\x0cSourceDigest\x12\x17\n\x06\x65vents\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12%\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"\xe4\x04\n\x13UploadEventsRequest\x12\x37\n\x04open\x18\x01 \x01(\x0b\x32\'.engagement.v1.UploadEventsRequest.OpenH\x00\x12\x39\n\x05\x63hunk\x18\x02 \x01(\x0b\x32(.engagement.v1.UploadEventsRequest.ChunkH\x00\x12;\n\x06\x66inish\x18\x03 \x01(\x0b\x32).engagement.v1.UploadEventsRequest.FinishH\x00\x1a\x92\x01\n\x04Open\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x12\x12\n\nkeep_going\x18\x03 \x01(\x08\x12!\n\x0bsource_name\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x02\xba\x01\x01\x00\x1a\x80\x01\n\x05\x43hunk\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12/\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12+\n\x06source\x18\x03 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x1ar\n\x06\x46inish\x12\x1e\n\rlast_sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12+\n\x06source\x18\x02 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x12\x1b\n\nunreadable\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xee\x07\n\x14UploadEventsResponse\x12<\n\x06opened\x18\x01 \x01(\x0b\x32*.engagement.v1.UploadEventsResponse.OpenedH\x00\x12\x36\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\'.engagement.v1.UploadEventsResponse.AckH\x00\x12>\n\x07\x63losing\x18\x03 \x01(\x0b\x32+.engagement.v1.UploadEventsResponse.ClosingH\x00\x12@\n\x08\x66inished\x18\x04 \x01(\x0b\x32,.engagement.v1.UploadEventsResponse.FinishedH\x00\x1a\xa1\x02\n\x06Opened\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12\x18\n\x10max_chunk_events\x18\x02 \x01(\x05\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_unacked_chunks\x18\x04 \x01(\x05\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bsource_salt\x18\x06 \x01(\t\x12+\n\x06source\x18\x07 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x12\x34\n\x0f\x65\x61rlier_sources\x18\x08 \x03(\x0b\x32\x1b.engagement.v1.SourceDigest\x1as\n\x03\x41\x63k\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x1a\x86\x02\n\x07\x43losing\x12\x42\n\x06reason\x18\x01 \x01(\x0e\x32\x32.engagement.v1.UploadEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n\x11REASON_OVERLOADED\x10\x05\"\x04\x08\x03\x10\x03\x1a\x31\n\x08\x46inished\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.UploadB\t\n\x07message\"\x99\x01\n\x0cUploadResult\x12\x16\n\x0e\x63hunk_sequence\x18\x01 \x01(\x03\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventResult\x12\x14\n\x0c\x65vent_number\x18\x03 \x01(\x03\x12/\n\x0breject_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd6\x02\n\x06Upload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.engagement.v1.Upload.State\x12\x19\n\x11\x63ommitted_through\x18\x03 \x01(\x03\x12#\n\x05tally\x18\x04 \x01(\x0b\x32\x14.engagement.v1.Tally\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsource_name\x18\x07 \x01(\t\x12\x12\n\nunreadable\x18\x08 \x01(\x03\"B\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_FINISHED\x10\x02\"\x80\x03\n\x12ListUploadsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x41\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1d\n\x0bsource_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12<\n\x08outcomes\x18\x05 \x03(\x0e\x32\x16.engagement.v1.OutcomeB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1d\n\nsubject_id\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x18\xd0\x86\x03\"V\n\x13ListUploadsResponse\x12&\n\x07uploads\x18\x01 \x03(\x0b\x32\x15.engagement.v1.Upload\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x01\n\x10GetUploadRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1d\n\nsubject_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xd0\x86\x03\"\x84\x01\n\x11GetUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.Upload\x12/\n\nrejections\x18\x02 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xf6\x01\n\x15ListRejectionsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x41\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1c\n\x06source\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00\x88\x01\x01\x42\t\n\x07_source\"\xdb\x01\n\x16ListRejectionsResponse\x12-\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1d.engagement.v1.RejectionCount\x12.\n\x06recent\x18\x02 \x03(\x0b\x32\x1e.engagement.v1.RecentRejection\x12\x17\n\x0frejected_events\x18\x03 \x01(\x03\x12\x35\n\x11record_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nincomplete\x18\x05 \x01(\x08\"\x83\x02\n\x0eRejectionCount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05other\x18\x02 \x01(\x08\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12*\n\x06reason\x18\x05 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x0e\n\x06\x65vents\x18\x06 \x01(\x03\x12\x31\n\x05hours\x18\x07 \x03(\x0b\x32\".engagement.v1.RejectionCount.Hour\x1a\x46\n\x04Hour\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\"\xef\x01\n\x0fRecentRejection\x12/\n\x0breject_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12*\n\x06reason\x18\x06 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x13\n\x0bvalue_shape\x18\x08 \x01(\t\x12\x18\n\x10violations_total\x18\t \x01(\x05\x32\xaf\x04\n\rIngestService\x12T\n\x0bRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n\x0cRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n\x0cUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x01\x30\x01\x12S\n\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01\x12Y\n\x0bListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\x03\x90\x02\x01\x12\x62\n\x0eListRejections\x12$.engagement.v1.ListRejectionsRequest\x1a%.engagement.v1.ListRejectionsResponse\"\x03\x90\x02\x01\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x65ngagement/v1/access.proto\x1a engagement/v1/error_reason.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n\x12RecordEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.engagement.v1.EventB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"A\n\x13RecordEventResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.EventResult\"\xa8\x01\n\x13RecordEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x31\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x15\n\rallow_partial\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"h\n\x14RecordEventsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.EventResult\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\"N\n\x0cSourceDigest\x12\x17\n\x06\x65vents\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12%\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"\xe4\x04\n\x13UploadEventsRequest\x12\x37\n\x04open\x18\x01 \x01(\x0b\x32\'.engagement.v1.UploadEventsRequest.OpenH\x00\x12\x39\n\x05\x63hunk\x18\x02 \x01(\x0b\x32(.engagement.v1.UploadEventsRequest.ChunkH\x00\x12;\n\x06\x66inish\x18\x03 \x01(\x0b\x32).engagement.v1.UploadEventsRequest.FinishH\x00\x1a\x92\x01\n\x04Open\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x12\x12\n\nkeep_going\x18\x03 \x01(\x08\x12!\n\x0bsource_name\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x02\xba\x01\x01\x00\x1a\x80\x01\n\x05\x43hunk\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12/\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12+\n\x06source\x18\x03 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x1ar\n\x06\x46inish\x12\x1e\n\rlast_sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12+\n\x06source\x18\x02 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x12\x1b\n\nunreadable\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xee\x07\n\x14UploadEventsResponse\x12<\n\x06opened\x18\x01 \x01(\x0b\x32*.engagement.v1.UploadEventsResponse.OpenedH\x00\x12\x36\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\'.engagement.v1.UploadEventsResponse.AckH\x00\x12>\n\x07\x63losing\x18\x03 \x01(\x0b\x32+.engagement.v1.UploadEventsResponse.ClosingH\x00\x12@\n\x08\x66inished\x18\x04 \x01(\x0b\x32,.engagement.v1.UploadEventsResponse.FinishedH\x00\x1a\xa1\x02\n\x06Opened\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12\x18\n\x10max_chunk_events\x18\x02 \x01(\x05\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_unacked_chunks\x18\x04 \x01(\x05\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bsource_salt\x18\x06 \x01(\t\x12+\n\x06source\x18\x07 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x12\x34\n\x0f\x65\x61rlier_sources\x18\x08 \x03(\x0b\x32\x1b.engagement.v1.SourceDigest\x1as\n\x03\x41\x63k\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x1a\x86\x02\n\x07\x43losing\x12\x42\n\x06reason\x18\x01 \x01(\x0e\x32\x32.engagement.v1.UploadEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n\x11REASON_OVERLOADED\x10\x05\"\x04\x08\x03\x10\x03\x1a\x31\n\x08\x46inished\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.UploadB\t\n\x07message\"\x99\x01\n\x0cUploadResult\x12\x16\n\x0e\x63hunk_sequence\x18\x01 \x01(\x03\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventResult\x12\x14\n\x0c\x65vent_number\x18\x03 \x01(\x03\x12/\n\x0breject_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd6\x02\n\x06Upload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.engagement.v1.Upload.State\x12\x19\n\x11\x63ommitted_through\x18\x03 \x01(\x03\x12#\n\x05tally\x18\x04 \x01(\x0b\x32\x14.engagement.v1.Tally\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsource_name\x18\x07 \x01(\t\x12\x12\n\nunreadable\x18\x08 \x01(\x03\"B\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_FINISHED\x10\x02\"\x80\x03\n\x12ListUploadsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x41\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1d\n\x0bsource_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12<\n\x08outcomes\x18\x05 \x03(\x0e\x32\x16.engagement.v1.OutcomeB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1d\n\nsubject_id\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x18\xd0\x86\x03\"V\n\x13ListUploadsResponse\x12&\n\x07uploads\x18\x01 \x03(\x0b\x32\x15.engagement.v1.Upload\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x01\n\x10GetUploadRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1d\n\nsubject_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xd0\x86\x03\"\x84\x01\n\x11GetUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.Upload\x12/\n\nrejections\x18\x02 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xf6\x01\n\x15ListRejectionsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x41\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1c\n\x06source\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00\x88\x01\x01\x42\t\n\x07_source\"\xdb\x01\n\x16ListRejectionsResponse\x12-\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1d.engagement.v1.RejectionCount\x12.\n\x06recent\x18\x02 \x03(\x0b\x32\x1e.engagement.v1.RecentRejection\x12\x17\n\x0frejected_events\x18\x03 \x01(\x03\x12\x35\n\x11record_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nincomplete\x18\x05 \x01(\x08\"\x83\x02\n\x0eRejectionCount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05other\x18\x02 \x01(\x08\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12*\n\x06reason\x18\x05 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x0e\n\x06\x65vents\x18\x06 \x01(\x03\x12\x31\n\x05hours\x18\x07 \x03(\x0b\x32\".engagement.v1.RejectionCount.Hour\x1a\x46\n\x04Hour\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\"\xef\x01\n\x0fRecentRejection\x12/\n\x0breject_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12*\n\x06reason\x18\x06 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x13\n\x0bvalue_shape\x18\x08 \x01(\t\x12\x18\n\x10violations_total\x18\t \x01(\x05\x32\xe2\x04\n\rIngestService\x12]\n\x0bRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\"\x07\xaa\xbb\x18\x03\n\x01\x01\x12`\n\x0cRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\"\x07\xaa\xbb\x18\x03\n\x01\x01\x12\x64\n\x0cUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse\"\x07\xaa\xbb\x18\x03\n\x01\x01(\x01\x30\x01\x12[\n\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x0b\x90\x02\x01\xaa\xbb\x18\x04\n\x02\x01\x02\x12\x61\n\x0bListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\x0b\x90\x02\x01\xaa\xbb\x18\x04\n\x02\x01\x02\x12j\n\x0eListRejections\x12$.engagement.v1.ListRejectionsRequest\x1a%.engagement.v1.ListRejectionsResponse\"\x0b\x90\x02\x01\xaa\xbb\x18\x04\n\x02\x01\x02\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -99,66 +100,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREJECTIONSREQUEST'].fields_by_name['end_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_LISTREJECTIONSREQUEST'].fields_by_name['source']._loaded_options = None
   _globals['_LISTREJECTIONSREQUEST'].fields_by_name['source']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_INGESTSERVICE'].methods_by_name['RecordEvent']._loaded_options = None
+  _globals['_INGESTSERVICE'].methods_by_name['RecordEvent']._serialized_options = b'\252\273\030\003\n\001\001'
+  _globals['_INGESTSERVICE'].methods_by_name['RecordEvents']._loaded_options = None
+  _globals['_INGESTSERVICE'].methods_by_name['RecordEvents']._serialized_options = b'\252\273\030\003\n\001\001'
+  _globals['_INGESTSERVICE'].methods_by_name['UploadEvents']._loaded_options = None
+  _globals['_INGESTSERVICE'].methods_by_name['UploadEvents']._serialized_options = b'\252\273\030\003\n\001\001'
   _globals['_INGESTSERVICE'].methods_by_name['GetUpload']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['GetUpload']._serialized_options = b'\220\002\001'
+  _globals['_INGESTSERVICE'].methods_by_name['GetUpload']._serialized_options = b'\220\002\001\252\273\030\004\n\002\001\002'
   _globals['_INGESTSERVICE'].methods_by_name['ListUploads']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['ListUploads']._serialized_options = b'\220\002\001'
+  _globals['_INGESTSERVICE'].methods_by_name['ListUploads']._serialized_options = b'\220\002\001\252\273\030\004\n\002\001\002'
   _globals['_INGESTSERVICE'].methods_by_name['ListRejections']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['ListRejections']._serialized_options = b'\220\002\001'
-  _globals['_RECORDEVENTREQUEST']._serialized_start=209
-  _globals['_RECORDEVENTREQUEST']._serialized_end=347
-  _globals['_RECORDEVENTRESPONSE']._serialized_start=349
-  _globals['_RECORDEVENTRESPONSE']._serialized_end=414
-  _globals['_RECORDEVENTSREQUEST']._serialized_start=417
-  _globals['_RECORDEVENTSREQUEST']._serialized_end=585
-  _globals['_RECORDEVENTSRESPONSE']._serialized_start=587
-  _globals['_RECORDEVENTSRESPONSE']._serialized_end=691
-  _globals['_SOURCEDIGEST']._serialized_start=693
-  _globals['_SOURCEDIGEST']._serialized_end=771
-  _globals['_UPLOADEVENTSREQUEST']._serialized_start=774
-  _globals['_UPLOADEVENTSREQUEST']._serialized_end=1386
-  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_start=975
-  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_end=1121
-  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_start=1124
-  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_end=1252
-  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_start=1254
-  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_end=1368
-  _globals['_UPLOADEVENTSRESPONSE']._serialized_start=1389
-  _globals['_UPLOADEVENTSRESPONSE']._serialized_end=2395
-  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_start=1662
-  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_end=1951
-  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_start=1953
-  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_end=2068
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_start=2071
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_end=2333
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_start=2203
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_end=2333
-  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_start=2335
-  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_end=2384
-  _globals['_UPLOADRESULT']._serialized_start=2398
-  _globals['_UPLOADRESULT']._serialized_end=2551
-  _globals['_UPLOAD']._serialized_start=2554
-  _globals['_UPLOAD']._serialized_end=2896
-  _globals['_UPLOAD_STATE']._serialized_start=2830
-  _globals['_UPLOAD_STATE']._serialized_end=2896
-  _globals['_LISTUPLOADSREQUEST']._serialized_start=2899
-  _globals['_LISTUPLOADSREQUEST']._serialized_end=3283
-  _globals['_LISTUPLOADSRESPONSE']._serialized_start=3285
-  _globals['_LISTUPLOADSRESPONSE']._serialized_end=3371
-  _globals['_GETUPLOADREQUEST']._serialized_start=3374
-  _globals['_GETUPLOADREQUEST']._serialized_end=3566
-  _globals['_GETUPLOADRESPONSE']._serialized_start=3569
-  _globals['_GETUPLOADRESPONSE']._serialized_end=3701
-  _globals['_LISTREJECTIONSREQUEST']._serialized_start=3704
-  _globals['_LISTREJECTIONSREQUEST']._serialized_end=3950
-  _globals['_LISTREJECTIONSRESPONSE']._serialized_start=3953
-  _globals['_LISTREJECTIONSRESPONSE']._serialized_end=4172
-  _globals['_REJECTIONCOUNT']._serialized_start=4175
-  _globals['_REJECTIONCOUNT']._serialized_end=4434
-  _globals['_REJECTIONCOUNT_HOUR']._serialized_start=4364
-  _globals['_REJECTIONCOUNT_HOUR']._serialized_end=4434
-  _globals['_RECENTREJECTION']._serialized_start=4437
-  _globals['_RECENTREJECTION']._serialized_end=4676
-  _globals['_INGESTSERVICE']._serialized_start=4679
-  _globals['_INGESTSERVICE']._serialized_end=5238
+  _globals['_INGESTSERVICE'].methods_by_name['ListRejections']._serialized_options = b'\220\002\001\252\273\030\004\n\002\001\002'
+  _globals['_RECORDEVENTREQUEST']._serialized_start=237
+  _globals['_RECORDEVENTREQUEST']._serialized_end=375
+  _globals['_RECORDEVENTRESPONSE']._serialized_start=377
+  _globals['_RECORDEVENTRESPONSE']._serialized_end=442
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=445
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=613
+  _globals['_RECORDEVENTSRESPONSE']._serialized_start=615
+  _globals['_RECORDEVENTSRESPONSE']._serialized_end=719
+  _globals['_SOURCEDIGEST']._serialized_start=721
+  _globals['_SOURCEDIGEST']._serialized_end=799
+  _globals['_UPLOADEVENTSREQUEST']._serialized_start=802
+  _globals['_UPLOADEVENTSREQUEST']._serialized_end=1414
+  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_start=1003
+  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_end=1149
+  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_start=1152
+  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_end=1280
+  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_start=1282
+  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_end=1396
+  _globals['_UPLOADEVENTSRESPONSE']._serialized_start=1417
+  _globals['_UPLOADEVENTSRESPONSE']._serialized_end=2423
+  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_start=1690
+  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_end=1979
+  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_start=1981
+  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_end=2096
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_start=2099
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_end=2361
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_start=2231
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_end=2361
+  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_start=2363
+  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_end=2412
+  _globals['_UPLOADRESULT']._serialized_start=2426
+  _globals['_UPLOADRESULT']._serialized_end=2579
+  _globals['_UPLOAD']._serialized_start=2582
+  _globals['_UPLOAD']._serialized_end=2924
+  _globals['_UPLOAD_STATE']._serialized_start=2858
+  _globals['_UPLOAD_STATE']._serialized_end=2924
+  _globals['_LISTUPLOADSREQUEST']._serialized_start=2927
+  _globals['_LISTUPLOADSREQUEST']._serialized_end=3311
+  _globals['_LISTUPLOADSRESPONSE']._serialized_start=3313
+  _globals['_LISTUPLOADSRESPONSE']._serialized_end=3399
+  _globals['_GETUPLOADREQUEST']._serialized_start=3402
+  _globals['_GETUPLOADREQUEST']._serialized_end=3594
+  _globals['_GETUPLOADRESPONSE']._serialized_start=3597
+  _globals['_GETUPLOADRESPONSE']._serialized_end=3729
+  _globals['_LISTREJECTIONSREQUEST']._serialized_start=3732
+  _globals['_LISTREJECTIONSREQUEST']._serialized_end=3978
+  _globals['_LISTREJECTIONSRESPONSE']._serialized_start=3981
+  _globals['_LISTREJECTIONSRESPONSE']._serialized_end=4200
+  _globals['_REJECTIONCOUNT']._serialized_start=4203
+  _globals['_REJECTIONCOUNT']._serialized_end=4462
+  _globals['_REJECTIONCOUNT_HOUR']._serialized_start=4392
+  _globals['_REJECTIONCOUNT_HOUR']._serialized_end=4462
+  _globals['_RECENTREJECTION']._serialized_start=4465
+  _globals['_RECENTREJECTION']._serialized_end=4704
+  _globals['_INGESTSERVICE']._serialized_start=4707
+  _globals['_INGESTSERVICE']._serialized_end=5317
 # @@protoc_insertion_point(module_scope)

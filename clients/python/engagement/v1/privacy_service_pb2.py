@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from engagement.v1 import access_pb2 as engagement_dot_v1_dot_access__pb2
 from engagement.v1 import event_pb2 as engagement_dot_v1_dot_event__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x01\n\x07Subject\x12\"\n\x0b\x63onsumer_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\"\n\x0b\x63ustomer_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12&\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x42\x0b\n\x02id\x12\x05\xbaH\x02\x08\x01\"\xe1\x04\n\x14\x45raseConsumerRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12 \n\nrequest_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xba\x01\x01\x00\x12\x32\n\x08subjects\x18\x03 \x03(\x0b\x32\x16.engagement.v1.SubjectB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12$\n\tevent_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07r\x05\x10\x01\x18\x80\x01\x12\x10\n\x08suppress\x18\x05 \x01(\x08\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08:\xf1\x02\xbaH\xed\x02\x1a|\n\x19\x65rase_consumer.request_id\x12\x32request_id is required unless validate_only is set\x1a+this.validate_only || this.request_id != \"\"\x1aj\n\x17\x65rase_consumer.subjects\x12\x1fmust name a subject or an event\x1a.size(this.subjects) + size(this.event_ids) > 0\x1a\x80\x01\n\x17\x65rase_consumer.suppress\x12:suppress needs a subject: single events are not suppressed\x1a)!this.suppress || size(this.subjects) > 0\"@\n\x15\x45raseConsumerResponse\x12\'\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Erasure\"\xf3\x01\n\tRelatedId\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.engagement.v1.SubjectKind\x12\n\n\x02id\x18\x02 \x01(\t\x12\x33\n\x08relation\x18\x03 \x01(\x0e\x32!.engagement.v1.RelatedId.Relation\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x03\x12\x12\n\nrejections\x18\x05 \x01(\x03\"W\n\x08Relation\x12\x18\n\x14RELATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16RELATION_SEEN_TOGETHER\x10\x01\x12\x15\n\x11RELATION_SPELLING\x10\x02\"\xef\x03\n\x07\x45rasure\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x16\n\x0ematched_events\x18\x02 \x01(\x03\x12\x15\n\rerased_events\x18\x03 \x01(\x03\x12\x13\n\x0bsuppressing\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10sample_event_ids\x18\x07 \x03(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x31\n\rsubject_kinds\x18\t \x03(\x0e\x32\x1a.engagement.v1.SubjectKind\x12\x1a\n\x12\x63leared_rejections\x18\n \x01(\x03\x12)\n\x07related\x18\x0b \x03(\x0b\x32\x18.engagement.v1.RelatedId\x12\x18\n\x10has_more_related\x18\x0c \x01(\x08\x12\x1a\n\x12unmatched_subjects\x18\r \x03(\x05\x12\x1b\n\x13unmatched_event_ids\x18\x0e \x03(\t\x12-\n\tlift_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x11GetErasureRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1e\n\nerasure_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"=\n\x12GetErasureResponse\x12\'\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Erasure\"\xbe\x01\n\x13ListErasuresRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\nsubject_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xd0\x86\x03\"Y\n\x14ListErasuresResponse\x12(\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x16.engagement.v1.Erasure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x01\n\x16LiftSuppressionRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12)\n\x07subject\x18\x02 \x01(\x0b\x32\x16.engagement.v1.SubjectH\x00\x12 \n\nerasure_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x42\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\")\n\x17LiftSuppressionResponse\x12\x0e\n\x06lifted\x18\x01 \x01(\x08\"z\n\x15GetSuppressionRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12/\n\x07subject\x18\x02 \x01(\x0b\x32\x16.engagement.v1.SubjectB\x06\xbaH\x03\xc8\x01\x01\"^\n\x16GetSuppressionResponse\x12\x12\n\nsuppressed\x18\x01 \x01(\x08\x12\x30\n\x0csuppressions\x18\x02 \x03(\x0b\x32\x1a.engagement.v1.Suppression\"\xc7\x01\n\x0bSuppression\x12\x30\n\x0csubject_kind\x18\x01 \x01(\x0e\x32\x1a.engagement.v1.SubjectKind\x12\x12\n\nerasure_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlift_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x10GetPersonRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x17\n\x02id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03\"\xfd\x02\n\x11GetPersonResponse\x12\x17\n\x0f\x63onsumer_events\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ustomer_events\x18\x02 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x03\x12\x12\n\nrejections\x18\x04 \x01(\x03\x12\x36\n\x12\x66irst_receive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_receive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x07related\x18\x07 \x03(\x0b\x32\x18.engagement.v1.RelatedId\x12\x18\n\x10has_more_related\x18\x08 \x01(\x08\x12\x30\n\x0csuppressions\x18\t \x03(\x0b\x32\x1a.engagement.v1.Suppression\x12,\n\x08rejected\x18\n \x03(\x0b\x32\x1a.engagement.v1.UploadPlace*\xa4\x01\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18SUBJECT_KIND_CONSUMER_ID\x10\x01\x12\x1c\n\x18SUBJECT_KIND_CUSTOMER_ID\x10\x02\x12 \n\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x03\x12\x19\n\x15SUBJECT_KIND_EVENT_ID\x10\x04\x32\xbd\x04\n\x0ePrivacyService\x12Z\n\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\x12V\n\nGetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\"\x03\x90\x02\x01\x12\\\n\x0cListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\"\x03\x90\x02\x01\x12`\n\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponse\x12\x62\n\x0eGetSuppression\x12$.engagement.v1.GetSuppressionRequest\x1a%.engagement.v1.GetSuppressionResponse\"\x03\x90\x02\x01\x12S\n\tGetPerson\x12\x1f.engagement.v1.GetPersonRequest\x1a .engagement.v1.GetPersonResponse\"\x03\x90\x02\x01\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x65ngagement/v1/access.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x01\n\x07Subject\x12\"\n\x0b\x63onsumer_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\"\n\x0b\x63ustomer_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12&\n\x0f\x63onversation_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x42\x0b\n\x02id\x12\x05\xbaH\x02\x08\x01\"\xe1\x04\n\x14\x45raseConsumerRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12 \n\nrequest_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xba\x01\x01\x00\x12\x32\n\x08subjects\x18\x03 \x03(\x0b\x32\x16.engagement.v1.SubjectB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12$\n\tevent_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07r\x05\x10\x01\x18\x80\x01\x12\x10\n\x08suppress\x18\x05 \x01(\x08\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08:\xf1\x02\xbaH\xed\x02\x1a|\n\x19\x65rase_consumer.request_id\x12\x32request_id is required unless validate_only is set\x1a+this.validate_only || this.request_id != \"\"\x1aj\n\x17\x65rase_consumer.subjects\x12\x1fmust name a subject or an event\x1a.size(this.subjects) + size(this.event_ids) > 0\x1a\x80\x01\n\x17\x65rase_consumer.suppress\x12:suppress needs a subject: single events are not suppressed\x1a)!this.suppress || size(this.subjects) > 0\"@\n\x15\x45raseConsumerResponse\x12\'\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Erasure\"\xf3\x01\n\tRelatedId\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.engagement.v1.SubjectKind\x12\n\n\x02id\x18\x02 \x01(\t\x12\x33\n\x08relation\x18\x03 \x01(\x0e\x32!.engagement.v1.RelatedId.Relation\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x03\x12\x12\n\nrejections\x18\x05 \x01(\x03\"W\n\x08Relation\x12\x18\n\x14RELATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16RELATION_SEEN_TOGETHER\x10\x01\x12\x15\n\x11RELATION_SPELLING\x10\x02\"\xef\x03\n\x07\x45rasure\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x16\n\x0ematched_events\x18\x02 \x01(\x03\x12\x15\n\rerased_events\x18\x03 \x01(\x03\x12\x13\n\x0bsuppressing\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10sample_event_ids\x18\x07 \x03(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x31\n\rsubject_kinds\x18\t \x03(\x0e\x32\x1a.engagement.v1.SubjectKind\x12\x1a\n\x12\x63leared_rejections\x18\n \x01(\x03\x12)\n\x07related\x18\x0b \x03(\x0b\x32\x18.engagement.v1.RelatedId\x12\x18\n\x10has_more_related\x18\x0c \x01(\x08\x12\x1a\n\x12unmatched_subjects\x18\r \x03(\x05\x12\x1b\n\x13unmatched_event_ids\x18\x0e \x03(\t\x12-\n\tlift_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x11GetErasureRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1e\n\nerasure_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"=\n\x12GetErasureResponse\x12\'\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Erasure\"\xbe\x01\n\x13ListErasuresRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\nsubject_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xd0\x86\x03\"Y\n\x14ListErasuresResponse\x12(\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x16.engagement.v1.Erasure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x01\n\x16LiftSuppressionRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12)\n\x07subject\x18\x02 \x01(\x0b\x32\x16.engagement.v1.SubjectH\x00\x12 \n\nerasure_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x42\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01\")\n\x17LiftSuppressionResponse\x12\x0e\n\x06lifted\x18\x01 \x01(\x08\"z\n\x15GetSuppressionRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12/\n\x07subject\x18\x02 \x01(\x0b\x32\x16.engagement.v1.SubjectB\x06\xbaH\x03\xc8\x01\x01\"^\n\x16GetSuppressionResponse\x12\x12\n\nsuppressed\x18\x01 \x01(\x08\x12\x30\n\x0csuppressions\x18\x02 \x03(\x0b\x32\x1a.engagement.v1.Suppression\"\xc7\x01\n\x0bSuppression\x12\x30\n\x0csubject_kind\x18\x01 \x01(\x0e\x32\x1a.engagement.v1.SubjectKind\x12\x12\n\nerasure_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlift_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x10GetPersonRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x17\n\x02id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03\"\xfd\x02\n\x11GetPersonResponse\x12\x17\n\x0f\x63onsumer_events\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ustomer_events\x18\x02 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x03\x12\x12\n\nrejections\x18\x04 \x01(\x03\x12\x36\n\x12\x66irst_receive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_receive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x07related\x18\x07 \x03(\x0b\x32\x18.engagement.v1.RelatedId\x12\x18\n\x10has_more_related\x18\x08 \x01(\x08\x12\x30\n\x0csuppressions\x18\t \x03(\x0b\x32\x1a.engagement.v1.Suppression\x12,\n\x08rejected\x18\n \x03(\x0b\x32\x1a.engagement.v1.UploadPlace*\xa4\x01\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18SUBJECT_KIND_CONSUMER_ID\x10\x01\x12\x1c\n\x18SUBJECT_KIND_CUSTOMER_ID\x10\x02\x12 \n\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x03\x12\x19\n\x15SUBJECT_KIND_EVENT_ID\x10\x04\x32\xec\x04\n\x0ePrivacyService\x12\x63\n\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\"\x07\xaa\xbb\x18\x03\n\x01\x04\x12]\n\nGetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x04\x12\x63\n\x0cListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x04\x12i\n\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponse\"\x07\xaa\xbb\x18\x03\n\x01\x04\x12i\n\x0eGetSuppression\x12$.engagement.v1.GetSuppressionRequest\x1a%.engagement.v1.GetSuppressionResponse\"\n\x90\x02\x01\xaa\xbb\x18\x03\n\x01\x04\x12[\n\tGetPerson\x12\x1f.engagement.v1.GetPersonRequest\x1a .engagement.v1.GetPersonResponse\"\x0b\x90\x02\x01\xaa\xbb\x18\x04\n\x02\x04\x03\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -81,50 +82,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPERSONREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
   _globals['_GETPERSONREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETPERSONREQUEST'].fields_by_name['id']._serialized_options = b'\272H\010r\006\020\001\030\320\206\003'
+  _globals['_PRIVACYSERVICE'].methods_by_name['EraseConsumer']._loaded_options = None
+  _globals['_PRIVACYSERVICE'].methods_by_name['EraseConsumer']._serialized_options = b'\252\273\030\003\n\001\004'
   _globals['_PRIVACYSERVICE'].methods_by_name['GetErasure']._loaded_options = None
-  _globals['_PRIVACYSERVICE'].methods_by_name['GetErasure']._serialized_options = b'\220\002\001'
+  _globals['_PRIVACYSERVICE'].methods_by_name['GetErasure']._serialized_options = b'\220\002\001\252\273\030\003\n\001\004'
   _globals['_PRIVACYSERVICE'].methods_by_name['ListErasures']._loaded_options = None
-  _globals['_PRIVACYSERVICE'].methods_by_name['ListErasures']._serialized_options = b'\220\002\001'
+  _globals['_PRIVACYSERVICE'].methods_by_name['ListErasures']._serialized_options = b'\220\002\001\252\273\030\003\n\001\004'
+  _globals['_PRIVACYSERVICE'].methods_by_name['LiftSuppression']._loaded_options = None
+  _globals['_PRIVACYSERVICE'].methods_by_name['LiftSuppression']._serialized_options = b'\252\273\030\003\n\001\004'
   _globals['_PRIVACYSERVICE'].methods_by_name['GetSuppression']._loaded_options = None
-  _globals['_PRIVACYSERVICE'].methods_by_name['GetSuppression']._serialized_options = b'\220\002\001'
+  _globals['_PRIVACYSERVICE'].methods_by_name['GetSuppression']._serialized_options = b'\220\002\001\252\273\030\003\n\001\004'
   _globals['_PRIVACYSERVICE'].methods_by_name['GetPerson']._loaded_options = None
-  _globals['_PRIVACYSERVICE'].methods_by_name['GetPerson']._serialized_options = b'\220\002\001'
-  _globals['_SUBJECTKIND']._serialized_start=3268
-  _globals['_SUBJECTKIND']._serialized_end=3432
-  _globals['_SUBJECT']._serialized_start=144
-  _globals['_SUBJECT']._serialized_end=278
-  _globals['_ERASECONSUMERREQUEST']._serialized_start=281
-  _globals['_ERASECONSUMERREQUEST']._serialized_end=890
-  _globals['_ERASECONSUMERRESPONSE']._serialized_start=892
-  _globals['_ERASECONSUMERRESPONSE']._serialized_end=956
-  _globals['_RELATEDID']._serialized_start=959
-  _globals['_RELATEDID']._serialized_end=1202
-  _globals['_RELATEDID_RELATION']._serialized_start=1115
-  _globals['_RELATEDID_RELATION']._serialized_end=1202
-  _globals['_ERASURE']._serialized_start=1205
-  _globals['_ERASURE']._serialized_end=1700
-  _globals['_GETERASUREREQUEST']._serialized_start=1702
-  _globals['_GETERASUREREQUEST']._serialized_end=1803
-  _globals['_GETERASURERESPONSE']._serialized_start=1805
-  _globals['_GETERASURERESPONSE']._serialized_end=1866
-  _globals['_LISTERASURESREQUEST']._serialized_start=1869
-  _globals['_LISTERASURESREQUEST']._serialized_end=2059
-  _globals['_LISTERASURESRESPONSE']._serialized_start=2061
-  _globals['_LISTERASURESRESPONSE']._serialized_end=2150
-  _globals['_LIFTSUPPRESSIONREQUEST']._serialized_start=2153
-  _globals['_LIFTSUPPRESSIONREQUEST']._serialized_end=2321
-  _globals['_LIFTSUPPRESSIONRESPONSE']._serialized_start=2323
-  _globals['_LIFTSUPPRESSIONRESPONSE']._serialized_end=2364
-  _globals['_GETSUPPRESSIONREQUEST']._serialized_start=2366
-  _globals['_GETSUPPRESSIONREQUEST']._serialized_end=2488
-  _globals['_GETSUPPRESSIONRESPONSE']._serialized_start=2490
-  _globals['_GETSUPPRESSIONRESPONSE']._serialized_end=2584
-  _globals['_SUPPRESSION']._serialized_start=2587
-  _globals['_SUPPRESSION']._serialized_end=2786
-  _globals['_GETPERSONREQUEST']._serialized_start=2788
-  _globals['_GETPERSONREQUEST']._serialized_end=2881
-  _globals['_GETPERSONRESPONSE']._serialized_start=2884
-  _globals['_GETPERSONRESPONSE']._serialized_end=3265
-  _globals['_PRIVACYSERVICE']._serialized_start=3435
-  _globals['_PRIVACYSERVICE']._serialized_end=4008
+  _globals['_PRIVACYSERVICE'].methods_by_name['GetPerson']._serialized_options = b'\220\002\001\252\273\030\004\n\002\004\003'
+  _globals['_SUBJECTKIND']._serialized_start=3296
+  _globals['_SUBJECTKIND']._serialized_end=3460
+  _globals['_SUBJECT']._serialized_start=172
+  _globals['_SUBJECT']._serialized_end=306
+  _globals['_ERASECONSUMERREQUEST']._serialized_start=309
+  _globals['_ERASECONSUMERREQUEST']._serialized_end=918
+  _globals['_ERASECONSUMERRESPONSE']._serialized_start=920
+  _globals['_ERASECONSUMERRESPONSE']._serialized_end=984
+  _globals['_RELATEDID']._serialized_start=987
+  _globals['_RELATEDID']._serialized_end=1230
+  _globals['_RELATEDID_RELATION']._serialized_start=1143
+  _globals['_RELATEDID_RELATION']._serialized_end=1230
+  _globals['_ERASURE']._serialized_start=1233
+  _globals['_ERASURE']._serialized_end=1728
+  _globals['_GETERASUREREQUEST']._serialized_start=1730
+  _globals['_GETERASUREREQUEST']._serialized_end=1831
+  _globals['_GETERASURERESPONSE']._serialized_start=1833
+  _globals['_GETERASURERESPONSE']._serialized_end=1894
+  _globals['_LISTERASURESREQUEST']._serialized_start=1897
+  _globals['_LISTERASURESREQUEST']._serialized_end=2087
+  _globals['_LISTERASURESRESPONSE']._serialized_start=2089
+  _globals['_LISTERASURESRESPONSE']._serialized_end=2178
+  _globals['_LIFTSUPPRESSIONREQUEST']._serialized_start=2181
+  _globals['_LIFTSUPPRESSIONREQUEST']._serialized_end=2349
+  _globals['_LIFTSUPPRESSIONRESPONSE']._serialized_start=2351
+  _globals['_LIFTSUPPRESSIONRESPONSE']._serialized_end=2392
+  _globals['_GETSUPPRESSIONREQUEST']._serialized_start=2394
+  _globals['_GETSUPPRESSIONREQUEST']._serialized_end=2516
+  _globals['_GETSUPPRESSIONRESPONSE']._serialized_start=2518
+  _globals['_GETSUPPRESSIONRESPONSE']._serialized_end=2612
+  _globals['_SUPPRESSION']._serialized_start=2615
+  _globals['_SUPPRESSION']._serialized_end=2814
+  _globals['_GETPERSONREQUEST']._serialized_start=2816
+  _globals['_GETPERSONREQUEST']._serialized_end=2909
+  _globals['_GETPERSONRESPONSE']._serialized_start=2912
+  _globals['_GETPERSONRESPONSE']._serialized_end=3293
+  _globals['_PRIVACYSERVICE']._serialized_start=3463
+  _globals['_PRIVACYSERVICE']._serialized_end=4083
 # @@protoc_insertion_point(module_scope)

@@ -1,7 +1,9 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from engagement.v1 import access_pb2 as _access_pb2
 from engagement.v1 import error_reason_pb2 as _error_reason_pb2
+from engagement.v1 import scope_pb2 as _scope_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -44,20 +46,48 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "contract", "limits", "log_epoch", "partition_count", "partitions")
+    __slots__ = ("version", "contract", "limits", "log_epoch", "partition_count", "partitions", "encrypted", "identity_required")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     LOG_EPOCH_FIELD_NUMBER: _ClassVar[int]
     PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTED_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     version: str
     contract: str
     limits: Limits
     log_epoch: str
     partition_count: int
     partitions: _containers.RepeatedCompositeFieldContainer[Partition]
-    def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ..., partition_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ...) -> None: ...
+    encrypted: bool
+    identity_required: bool
+    def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ..., partition_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ..., encrypted: _Optional[bool] = ..., identity_required: _Optional[bool] = ...) -> None: ...
+
+class GetIdentityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetIdentityResponse(_message.Message):
+    __slots__ = ("principal", "credential", "accounts", "scopes", "expire_time", "sources", "may_authenticate", "publishable")
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    MAY_AUTHENTICATE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHABLE_FIELD_NUMBER: _ClassVar[int]
+    principal: str
+    credential: str
+    accounts: _containers.RepeatedScalarFieldContainer[str]
+    scopes: _containers.RepeatedScalarFieldContainer[_scope_pb2.Scope]
+    expire_time: _timestamp_pb2.Timestamp
+    sources: _containers.RepeatedScalarFieldContainer[str]
+    may_authenticate: bool
+    publishable: bool
+    def __init__(self, principal: _Optional[str] = ..., credential: _Optional[str] = ..., accounts: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[_scope_pb2.Scope, str]]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sources: _Optional[_Iterable[str]] = ..., may_authenticate: _Optional[bool] = ..., publishable: _Optional[bool] = ...) -> None: ...
 
 class GetServerStatsRequest(_message.Message):
     __slots__ = ()

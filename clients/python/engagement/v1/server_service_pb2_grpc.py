@@ -41,6 +41,11 @@ class ServerServiceStub:
                 request_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.GetIdentity = channel.unary_unary(
+                '/engagement.v1.ServerService/GetIdentity',
+                request_serializer=engagement_dot_v1_dot_server__service__pb2.GetIdentityRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_server__service__pb2.GetIdentityResponse.FromString,
+                _registered_method=True)
         self.GetServerStats = channel.unary_unary(
                 '/engagement.v1.ServerService/GetServerStats',
                 request_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerStatsRequest.SerializeToString,
@@ -71,6 +76,13 @@ class ServerServiceServicer:
     def GetServerInfo(self, request, context):
         """`GetServerInfo` reads the version of the server, its limits, and which
         accounts it serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIdentity(self, request, context):
+        """`GetIdentity` tells a caller as whom the server sees it, and what it may do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +147,11 @@ def add_ServerServiceServicer_to_server(servicer, server):
                     request_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.SerializeToString,
             ),
+            'GetIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIdentity,
+                    request_deserializer=engagement_dot_v1_dot_server__service__pb2.GetIdentityRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_server__service__pb2.GetIdentityResponse.SerializeToString,
+            ),
             'GetServerStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerStats,
                     request_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerStatsRequest.FromString,
@@ -185,6 +202,33 @@ class ServerService:
             '/engagement.v1.ServerService/GetServerInfo',
             engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.SerializeToString,
             engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.ServerService/GetIdentity',
+            engagement_dot_v1_dot_server__service__pb2.GetIdentityRequest.SerializeToString,
+            engagement_dot_v1_dot_server__service__pb2.GetIdentityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class ServerServiceStub:
     """`GetServerInfo` reads the version of the server, its limits, and which
     accounts it serves.
     """
+    GetIdentity: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.GetIdentityRequest, _server_service_pb2.GetIdentityResponse]
+    """`GetIdentity` tells a caller as whom the server sees it, and what it may do."""
     GetServerStats: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.GetServerStatsRequest, _server_service_pb2.GetServerStatsResponse]
     """`GetServerStats` reads what this node does now and what it did in the last
     minutes: rates, rejected events by rule, slow subscriptions, the store, and
@@ -88,6 +90,8 @@ class ServerServiceAsyncStub(ServerServiceStub):
     """`GetServerInfo` reads the version of the server, its limits, and which
     accounts it serves.
     """
+    GetIdentity: _aio.UnaryUnaryMultiCallable[_server_service_pb2.GetIdentityRequest, _server_service_pb2.GetIdentityResponse]  # type: ignore[assignment]
+    """`GetIdentity` tells a caller as whom the server sees it, and what it may do."""
     GetServerStats: _aio.UnaryUnaryMultiCallable[_server_service_pb2.GetServerStatsRequest, _server_service_pb2.GetServerStatsResponse]  # type: ignore[assignment]
     """`GetServerStats` reads what this node does now and what it did in the last
     minutes: rates, rejected events by rule, slow subscriptions, the store, and
@@ -138,6 +142,14 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         """`GetServerInfo` reads the version of the server, its limits, and which
         accounts it serves.
         """
+
+    @_abc_1.abstractmethod
+    def GetIdentity(
+        self,
+        request: _server_service_pb2.GetIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_service_pb2.GetIdentityResponse, _abc.Awaitable[_server_service_pb2.GetIdentityResponse]]:
+        """`GetIdentity` tells a caller as whom the server sees it, and what it may do."""
 
     @_abc_1.abstractmethod
     def GetServerStats(

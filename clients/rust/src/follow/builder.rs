@@ -123,7 +123,7 @@ impl FollowBuilder {
     /// Builds the follower, which connects when it is first polled.
     #[must_use = "a follower does nothing until it is asked for an event"]
     pub fn start(self) -> Follower {
-        let outage = Outage::new(self.longest_outage);
+        let outage = Outage::new(self.longest_outage, self.client.transport().tokens().is_renewable());
         Follower::new(self.client, self.request, self.on_erasure, self.on_reconnect, outage)
     }
 }

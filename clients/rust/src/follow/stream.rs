@@ -14,7 +14,11 @@ use tonic::{Response, Status, Streaming};
 use crate::{
     client::Client,
     error::Error,
-    v1::{SubscribeEventsRequest, SubscribeEventsResponse, subscribe_events_response::Message},
+    transport::Transport,
+    v1::{
+        SubscribeEventsRequest, SubscribeEventsResponse,
+        subscribe_events_response::{Message, closing::Reason},
+    },
 };
 
 type Messages = Streaming<SubscribeEventsResponse>;
@@ -31,6 +35,9 @@ pub(super) struct FollowStream {
     is_waiting: bool,
     is_closing: bool,
     reconnect_delay: Option<Duration>,
+    transport: Transport,
+    /// When the call had its token at the latest.
+    opened_at: Option<Instant>,
 }
 
 impl FollowStream {
@@ -47,6 +54,8 @@ impl FollowStream {
             is_waiting: false,
             is_closing: false,
             reconnect_delay: None,
+            transport: client.transport().clone(),
+            opened_at: None,
         }
     }
 
@@ -66,7 +75,13 @@ impl FollowStream {
             Poll::Ready(Ok(None)) => Poll::Ready(Err(
                 Error::unavailable("the server closed the stream").with_retry_delay(self.reconnect_delay)
             )),
-            Poll::Ready(Err(status)) => Poll::Ready(Err(status.into())),
+            Poll::Ready(Err(status)) => {
+                let error = Error::from(status);
+                if error.is_expired_token() {
+                    self.discard_token();
+                }
+                Poll::Ready(Err(error))
+            }
             Poll::Pending => self.poll_patience(context).map(|()| {
                 let seconds = self.silence.as_secs_f64();
                 Err(Error::unavailable(format!("no message from the server for {seconds} seconds")))
@@ -81,6 +96,7 @@ impl FollowStream {
         if let Some(call) = &mut self.call {
             let response = std::task::ready!(call.as_mut().poll(context));
             self.call = None;
+            self.opened_at = Some(Instant::now());
             self.messages = Some(response?.into_inner());
         }
         match &mut self.messages {
@@ -97,6 +113,10 @@ impl FollowStream {
         self.patience.as_mut().poll(context)
     }
 
+    fn discard_token(&self) {
+        self.transport.tokens().discard(self.opened_at.unwrap_or_else(Instant::now));
+    }
+
     fn note(&mut self, message: &SubscribeEventsResponse) {
         match &message.message {
             Some(Message::Started(started)) => {
@@ -108,6 +128,9 @@ impl FollowStream {
             }
             Some(Message::Closing(closing)) => {
                 self.is_closing = true;
+                if closing.reason == Reason::Unauthenticated {
+                    self.discard_token();
+                }
                 let delay = closing.reconnect_delay.as_option().cloned();
                 self.reconnect_delay = delay.and_then(|delay| delay.try_into().ok());
             }

@@ -9,6 +9,587 @@ use ::core::option::Option;
 use ::buffa::alloc::string::String;
 use ::buffa_types::google::protobuf::Timestamp;
 use ::buffa::alloc::vec::Vec;
+/// `Scope` is a right that a grant gives a caller for its accounts. In grants and
+/// tokens it has the name in its comment.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(i32)]
+pub enum Scope {
+    /// Not used.
+    SCOPE_UNSPECIFIED = 0i32,
+    /// `ingest`: sends events.
+    SCOPE_INGEST = 1i32,
+    /// `read`: reads events and profiles, masked where they may identify a person.
+    SCOPE_READ = 2i32,
+    /// `read.pii`: reads unmasked what `read` reads masked.
+    SCOPE_READ_PII = 3i32,
+    /// `erase`: erases, and lifts suppressions.
+    SCOPE_ERASE = 4i32,
+    /// `entities`: changes lists of entities.
+    SCOPE_ENTITIES = 5i32,
+    /// `operate`: changes the retention, lists accounts and sees what a server
+    /// does. It is for all accounts, whichever the grant names.
+    SCOPE_OPERATE = 6i32,
+    /// `admin`: continues, lists and reads uploads that another principal has
+    /// begun.
+    SCOPE_ADMIN = 7i32,
+}
+impl Scope {
+    ///Idiomatic alias for [`Self::SCOPE_UNSPECIFIED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Unspecified: Self = Self::SCOPE_UNSPECIFIED;
+    ///Idiomatic alias for [`Self::SCOPE_INGEST`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Ingest: Self = Self::SCOPE_INGEST;
+    ///Idiomatic alias for [`Self::SCOPE_READ`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Read: Self = Self::SCOPE_READ;
+    ///Idiomatic alias for [`Self::SCOPE_READ_PII`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const ReadPii: Self = Self::SCOPE_READ_PII;
+    ///Idiomatic alias for [`Self::SCOPE_ERASE`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Erase: Self = Self::SCOPE_ERASE;
+    ///Idiomatic alias for [`Self::SCOPE_ENTITIES`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Entities: Self = Self::SCOPE_ENTITIES;
+    ///Idiomatic alias for [`Self::SCOPE_OPERATE`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Operate: Self = Self::SCOPE_OPERATE;
+    ///Idiomatic alias for [`Self::SCOPE_ADMIN`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const Admin: Self = Self::SCOPE_ADMIN;
+}
+impl ::core::default::Default for Scope {
+    fn default() -> Self {
+        Self::SCOPE_UNSPECIFIED
+    }
+}
+#[cfg(feature = "json")]
+const _: () = {
+    impl ::serde::Serialize for Scope {
+        fn serialize<S: ::serde::Serializer>(
+            &self,
+            s: S,
+        ) -> ::core::result::Result<S::Ok, S::Error> {
+            s.serialize_str(::buffa::Enumeration::proto_name(self))
+        }
+    }
+    impl<'de> ::serde::Deserialize<'de> for Scope {
+        fn deserialize<D: ::serde::Deserializer<'de>>(
+            d: D,
+        ) -> ::core::result::Result<Self, D::Error> {
+            struct _V;
+            impl ::serde::de::Visitor<'_> for _V {
+                type Value = Scope;
+                fn expecting(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.write_str(
+                        concat!("a string, integer, or null for ", stringify!(Scope)),
+                    )
+                }
+                fn visit_str<E: ::serde::de::Error>(
+                    self,
+                    v: &str,
+                ) -> ::core::result::Result<Scope, E> {
+                    <Scope as ::buffa::Enumeration>::from_proto_name(v)
+                        .ok_or_else(|| { ::serde::de::Error::unknown_variant(v, &[]) })
+                }
+                fn visit_i64<E: ::serde::de::Error>(
+                    self,
+                    v: i64,
+                ) -> ::core::result::Result<Scope, E> {
+                    let v32 = i32::try_from(v)
+                        .map_err(|_| {
+                            ::serde::de::Error::custom(
+                                ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                            )
+                        })?;
+                    <Scope as ::buffa::Enumeration>::from_i32(v32)
+                        .ok_or_else(|| {
+                            ::serde::de::Error::custom(
+                                ::buffa::alloc::format!("unknown enum value {v32}"),
+                            )
+                        })
+                }
+                fn visit_u64<E: ::serde::de::Error>(
+                    self,
+                    v: u64,
+                ) -> ::core::result::Result<Scope, E> {
+                    let v32 = i32::try_from(v)
+                        .map_err(|_| {
+                            ::serde::de::Error::custom(
+                                ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                            )
+                        })?;
+                    <Scope as ::buffa::Enumeration>::from_i32(v32)
+                        .ok_or_else(|| {
+                            ::serde::de::Error::custom(
+                                ::buffa::alloc::format!("unknown enum value {v32}"),
+                            )
+                        })
+                }
+                fn visit_unit<E: ::serde::de::Error>(
+                    self,
+                ) -> ::core::result::Result<Scope, E> {
+                    ::core::result::Result::Ok(::core::default::Default::default())
+                }
+            }
+            d.deserialize_any(_V)
+        }
+    }
+    impl ::buffa::json_helpers::ProtoElemJson for Scope {
+        fn serialize_proto_json<S: ::serde::Serializer>(
+            v: &Self,
+            s: S,
+        ) -> ::core::result::Result<S::Ok, S::Error> {
+            ::serde::Serialize::serialize(v, s)
+        }
+        fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+            d: D,
+        ) -> ::core::result::Result<Self, D::Error> {
+            <Self as ::serde::Deserialize>::deserialize(d)
+        }
+    }
+};
+impl ::buffa::Enumeration for Scope {
+    fn from_i32(value: i32) -> ::core::option::Option<Self> {
+        match value {
+            0i32 => ::core::option::Option::Some(Self::SCOPE_UNSPECIFIED),
+            1i32 => ::core::option::Option::Some(Self::SCOPE_INGEST),
+            2i32 => ::core::option::Option::Some(Self::SCOPE_READ),
+            3i32 => ::core::option::Option::Some(Self::SCOPE_READ_PII),
+            4i32 => ::core::option::Option::Some(Self::SCOPE_ERASE),
+            5i32 => ::core::option::Option::Some(Self::SCOPE_ENTITIES),
+            6i32 => ::core::option::Option::Some(Self::SCOPE_OPERATE),
+            7i32 => ::core::option::Option::Some(Self::SCOPE_ADMIN),
+            _ => ::core::option::Option::None,
+        }
+    }
+    fn to_i32(&self) -> i32 {
+        *self as i32
+    }
+    fn proto_name(&self) -> &'static str {
+        match self {
+            Self::SCOPE_UNSPECIFIED => "SCOPE_UNSPECIFIED",
+            Self::SCOPE_INGEST => "SCOPE_INGEST",
+            Self::SCOPE_READ => "SCOPE_READ",
+            Self::SCOPE_READ_PII => "SCOPE_READ_PII",
+            Self::SCOPE_ERASE => "SCOPE_ERASE",
+            Self::SCOPE_ENTITIES => "SCOPE_ENTITIES",
+            Self::SCOPE_OPERATE => "SCOPE_OPERATE",
+            Self::SCOPE_ADMIN => "SCOPE_ADMIN",
+        }
+    }
+    fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
+        match name {
+            "SCOPE_UNSPECIFIED" => ::core::option::Option::Some(Self::SCOPE_UNSPECIFIED),
+            "SCOPE_INGEST" => ::core::option::Option::Some(Self::SCOPE_INGEST),
+            "SCOPE_READ" => ::core::option::Option::Some(Self::SCOPE_READ),
+            "SCOPE_READ_PII" => ::core::option::Option::Some(Self::SCOPE_READ_PII),
+            "SCOPE_ERASE" => ::core::option::Option::Some(Self::SCOPE_ERASE),
+            "SCOPE_ENTITIES" => ::core::option::Option::Some(Self::SCOPE_ENTITIES),
+            "SCOPE_OPERATE" => ::core::option::Option::Some(Self::SCOPE_OPERATE),
+            "SCOPE_ADMIN" => ::core::option::Option::Some(Self::SCOPE_ADMIN),
+            _ => ::core::option::Option::None,
+        }
+    }
+    fn values() -> &'static [Self] {
+        &[
+            Self::SCOPE_UNSPECIFIED,
+            Self::SCOPE_INGEST,
+            Self::SCOPE_READ,
+            Self::SCOPE_READ_PII,
+            Self::SCOPE_ERASE,
+            Self::SCOPE_ENTITIES,
+            Self::SCOPE_OPERATE,
+            Self::SCOPE_ADMIN,
+        ]
+    }
+}
+/// `MethodAccess` says who may call a method of a server that asks its callers
+/// who they are.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct MethodAccess {
+    /// Scopes of which a caller needs one. Empty only with an audience.
+    ///
+    /// Field 1: `any_of`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "anyOf",
+            alias = "any_of",
+            with = "::buffa::json_helpers::repeated_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec"
+        )
+    )]
+    pub any_of: Vec<EnumValue<Scope>>,
+    /// Who may call whatever their scopes are.
+    ///
+    /// Field 2: `audience`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "audience",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub audience: EnumValue<method_access::Audience>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for MethodAccess {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("MethodAccess")
+            .field("any_of", &self.any_of)
+            .field("audience", &self.audience)
+            .finish()
+    }
+}
+impl MethodAccess {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.MethodAccess";
+}
+::buffa::impl_default_instance!(MethodAccess);
+impl ::buffa::MessageName for MethodAccess {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "MethodAccess";
+    const FULL_NAME: &'static str = "engagement.v1.MethodAccess";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.MethodAccess";
+}
+impl ::buffa::Message for MethodAccess {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.any_of.is_empty() {
+            let payload: u64 = self
+                .any_of
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            size += 1u64 + ::buffa::encoding::varint_len(payload) as u64 + payload;
+        }
+        {
+            let val = self.audience.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.any_of.is_empty() {
+            let payload: u64 = self
+                .any_of
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            ::buffa::types::put_len_delimited_header(1u32, payload, buf);
+            for v in &self.any_of {
+                ::buffa::types::encode_int32(v.to_i32(), buf);
+            }
+        }
+        {
+            let val = self.audience.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(2u32, val, buf);
+            }
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                if tag.wire_type() == ::buffa::encoding::WireType::LengthDelimited {
+                    let len = ::buffa::encoding::decode_varint(buf)?;
+                    let len = usize::try_from(len)
+                        .map_err(|_| ::buffa::DecodeError::MessageTooLarge)?;
+                    if buf.remaining() < len {
+                        return ::core::result::Result::Err(
+                            ::buffa::DecodeError::UnexpectedEof,
+                        );
+                    }
+                    self.any_of.reserve(len);
+                    let mut limited = buf.take(len);
+                    while limited.has_remaining() {
+                        self.any_of
+                            .push(
+                                ::buffa::EnumValue::from(
+                                    ::buffa::types::decode_int32_packed(&mut limited)?,
+                                ),
+                            );
+                    }
+                    let leftover = limited.remaining();
+                    if leftover > 0 {
+                        limited.advance(leftover);
+                    }
+                } else if tag.wire_type() == ::buffa::encoding::WireType::Varint {
+                    self.any_of
+                        .push(
+                            ::buffa::EnumValue::from(::buffa::types::decode_int32(buf)?),
+                        );
+                } else {
+                    return ::core::result::Result::Err(
+                        ::buffa::encoding::wire_type_mismatch(
+                            tag,
+                            ::buffa::encoding::WireType::LengthDelimited,
+                        ),
+                    );
+                }
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.audience = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.any_of.clear();
+        self.audience = ::buffa::EnumValue::from(0);
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for MethodAccess {
+    const PROTO_FQN: &'static str = "engagement.v1.MethodAccess";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for MethodAccess {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __METHOD_ACCESS_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.MethodAccess",
+    to_json: ::buffa::type_registry::any_to_json::<MethodAccess>,
+    from_json: ::buffa::type_registry::any_from_json::<MethodAccess>,
+    is_wkt: false,
+};
+pub mod method_access {
+    #[allow(unused_imports)]
+    use super::*;
+    /// `Audience` is who may call a method whatever their scopes are.
+    #[allow(non_camel_case_types)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[repr(i32)]
+    pub enum Audience {
+        /// Those with one of the scopes.
+        AUDIENCE_UNSPECIFIED = 0i32,
+        /// Everybody, without a token too.
+        AUDIENCE_EVERYBODY = 1i32,
+        /// Everybody whom the server knows.
+        AUDIENCE_ANY_IDENTITY = 2i32,
+    }
+    impl Audience {
+        ///Idiomatic alias for [`Self::AUDIENCE_UNSPECIFIED`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Unspecified: Self = Self::AUDIENCE_UNSPECIFIED;
+        ///Idiomatic alias for [`Self::AUDIENCE_EVERYBODY`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Everybody: Self = Self::AUDIENCE_EVERYBODY;
+        ///Idiomatic alias for [`Self::AUDIENCE_ANY_IDENTITY`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const AnyIdentity: Self = Self::AUDIENCE_ANY_IDENTITY;
+    }
+    impl ::core::default::Default for Audience {
+        fn default() -> Self {
+            Self::AUDIENCE_UNSPECIFIED
+        }
+    }
+    #[cfg(feature = "json")]
+    const _: () = {
+        impl ::serde::Serialize for Audience {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                s.serialize_str(::buffa::Enumeration::proto_name(self))
+            }
+        }
+        impl<'de> ::serde::Deserialize<'de> for Audience {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                struct _V;
+                impl ::serde::de::Visitor<'_> for _V {
+                    type Value = Audience;
+                    fn expecting(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.write_str(
+                            concat!(
+                                "a string, integer, or null for ", stringify!(Audience)
+                            ),
+                        )
+                    }
+                    fn visit_str<E: ::serde::de::Error>(
+                        self,
+                        v: &str,
+                    ) -> ::core::result::Result<Audience, E> {
+                        <Audience as ::buffa::Enumeration>::from_proto_name(v)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::unknown_variant(v, &[])
+                            })
+                    }
+                    fn visit_i64<E: ::serde::de::Error>(
+                        self,
+                        v: i64,
+                    ) -> ::core::result::Result<Audience, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Audience as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_u64<E: ::serde::de::Error>(
+                        self,
+                        v: u64,
+                    ) -> ::core::result::Result<Audience, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Audience as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_unit<E: ::serde::de::Error>(
+                        self,
+                    ) -> ::core::result::Result<Audience, E> {
+                        ::core::result::Result::Ok(::core::default::Default::default())
+                    }
+                }
+                d.deserialize_any(_V)
+            }
+        }
+        impl ::buffa::json_helpers::ProtoElemJson for Audience {
+            fn serialize_proto_json<S: ::serde::Serializer>(
+                v: &Self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                ::serde::Serialize::serialize(v, s)
+            }
+            fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                <Self as ::serde::Deserialize>::deserialize(d)
+            }
+        }
+    };
+    impl ::buffa::Enumeration for Audience {
+        fn from_i32(value: i32) -> ::core::option::Option<Self> {
+            match value {
+                0i32 => ::core::option::Option::Some(Self::AUDIENCE_UNSPECIFIED),
+                1i32 => ::core::option::Option::Some(Self::AUDIENCE_EVERYBODY),
+                2i32 => ::core::option::Option::Some(Self::AUDIENCE_ANY_IDENTITY),
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn to_i32(&self) -> i32 {
+            *self as i32
+        }
+        fn proto_name(&self) -> &'static str {
+            match self {
+                Self::AUDIENCE_UNSPECIFIED => "AUDIENCE_UNSPECIFIED",
+                Self::AUDIENCE_EVERYBODY => "AUDIENCE_EVERYBODY",
+                Self::AUDIENCE_ANY_IDENTITY => "AUDIENCE_ANY_IDENTITY",
+            }
+        }
+        fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
+            match name {
+                "AUDIENCE_UNSPECIFIED" => {
+                    ::core::option::Option::Some(Self::AUDIENCE_UNSPECIFIED)
+                }
+                "AUDIENCE_EVERYBODY" => {
+                    ::core::option::Option::Some(Self::AUDIENCE_EVERYBODY)
+                }
+                "AUDIENCE_ANY_IDENTITY" => {
+                    ::core::option::Option::Some(Self::AUDIENCE_ANY_IDENTITY)
+                }
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn values() -> &'static [Self] {
+            &[
+                Self::AUDIENCE_UNSPECIFIED,
+                Self::AUDIENCE_EVERYBODY,
+                Self::AUDIENCE_ANY_IDENTITY,
+            ]
+        }
+    }
+}
 /// `Date` is a calendar day without a time zone.
 ///
 /// It is wire-compatible with `google.type.Date`, but is always a complete date
@@ -3005,6 +3586,13 @@ pub enum ErrorReason {
     /// {"reason": "CURSOR_MISMATCH", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_CURSOR_MISMATCH = 8i32,
+    /// The metadata of a call names its account twice, or another one than its
+    /// request. INVALID_ARGUMENT. Not retryable: name the account of the request, once.
+    ///
+    /// ```text
+    /// {"reason": "ACCOUNT_MISMATCH", "domain": "engagement.v1"}
+    /// ```
+    ERROR_REASON_ACCOUNT_MISMATCH = 9i32,
     /// An event with the same id and other content is stored. ALREADY_EXISTS. Not
     /// retryable: give the event an id of its own.
     ///
@@ -3137,45 +3725,52 @@ pub enum ErrorReason {
     ///  "metadata": {"consumerId": "c-1"}}
     /// ```
     ERROR_REASON_PROFILE_NOT_FOUND = 54i32,
-    /// The call carries no token. UNAUTHENTICATED.
+    /// The call carries no token, and no certificate of its caller either.
+    /// UNAUTHENTICATED. Not retryable as it is: send a token.
     ///
     /// ```text
     /// {"reason": "TOKEN_MISSING", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_TOKEN_MISSING = 60i32,
-    /// The service does not accept the token. UNAUTHENTICATED.
+    /// The server does not accept the token or the certificate, or knows no
+    /// principal for it. UNAUTHENTICATED. Not retryable with the same one.
     ///
     /// ```text
     /// {"reason": "TOKEN_INVALID", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_TOKEN_INVALID = 61i32,
-    /// The token has expired. UNAUTHENTICATED. Retry with a new token.
+    /// The token or the certificate has expired. UNAUTHENTICATED. Retry with a new
+    /// one.
     ///
     /// ```text
     /// {"reason": "TOKEN_EXPIRED", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_TOKEN_EXPIRED = 62i32,
-    /// The token does not cover this account. PERMISSION_DENIED.
+    /// The caller's grant does not cover the account, whether it exists or not; or
+    /// the call names none in its metadata (`engagement-account`).
+    /// PERMISSION_DENIED. Not retryable.
     ///
     /// ```text
     /// {"reason": "ACCOUNT_FORBIDDEN", "domain": "engagement.v1",
     ///  "metadata": {"accountId": "acme"}}
     /// ```
     ERROR_REASON_ACCOUNT_FORBIDDEN = 63i32,
-    /// The token does not cover this kind of call. PERMISSION_DENIED.
+    /// The caller's grant has none of the scopes that the method needs, or that a
+    /// part of the request needs; the metadata lists them. PERMISSION_DENIED. Not
+    /// retryable.
     ///
     /// ```text
     /// {"reason": "SCOPE_MISSING", "domain": "engagement.v1",
-    ///  "metadata": {"scope": "ingest"}}
+    ///  "metadata": {"scopes": "ingest, read"}}
     /// ```
     ERROR_REASON_SCOPE_MISSING = 64i32,
-    /// The account has used up its quota. RESOURCE_EXHAUSTED, with
-    /// `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after the
-    /// delay.
+    /// A quota of the caller is used up. RESOURCE_EXHAUSTED, with
+    /// `google.rpc.QuotaFailure`. Retry after the delay of `google.rpc.RetryInfo`;
+    /// without one, waiting does not help: the store of an account is full.
     ///
     /// ```text
     /// {"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
-    ///  "metadata": {"limit": "1000", "unit": "events/s"}}
+    ///  "metadata": {"quota": "events_per_second", "limit": "1000"}}
     /// ```
     ERROR_REASON_QUOTA_EXCEEDED = 70i32,
     /// The server has more work queued than it allows. UNAVAILABLE, with
@@ -3266,6 +3861,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_CURSOR_MISMATCH`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const CursorMismatch: Self = Self::ERROR_REASON_CURSOR_MISMATCH;
+    ///Idiomatic alias for [`Self::ERROR_REASON_ACCOUNT_MISMATCH`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const AccountMismatch: Self = Self::ERROR_REASON_ACCOUNT_MISMATCH;
     ///Idiomatic alias for [`Self::ERROR_REASON_EVENT_ID_CONFLICT`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const EventIdConflict: Self = Self::ERROR_REASON_EVENT_ID_CONFLICT;
@@ -3462,6 +4060,7 @@ impl ::buffa::Enumeration for ErrorReason {
             6i32 => ::core::option::Option::Some(Self::ERROR_REASON_PAGE_TOKEN_MISMATCH),
             7i32 => ::core::option::Option::Some(Self::ERROR_REASON_CURSOR_MALFORMED),
             8i32 => ::core::option::Option::Some(Self::ERROR_REASON_CURSOR_MISMATCH),
+            9i32 => ::core::option::Option::Some(Self::ERROR_REASON_ACCOUNT_MISMATCH),
             20i32 => ::core::option::Option::Some(Self::ERROR_REASON_EVENT_ID_CONFLICT),
             21i32 => ::core::option::Option::Some(Self::ERROR_REASON_REQUEST_ID_REUSED),
             30i32 => ::core::option::Option::Some(Self::ERROR_REASON_SEQUENCE_GAP),
@@ -3510,6 +4109,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_PAGE_TOKEN_MISMATCH => "ERROR_REASON_PAGE_TOKEN_MISMATCH",
             Self::ERROR_REASON_CURSOR_MALFORMED => "ERROR_REASON_CURSOR_MALFORMED",
             Self::ERROR_REASON_CURSOR_MISMATCH => "ERROR_REASON_CURSOR_MISMATCH",
+            Self::ERROR_REASON_ACCOUNT_MISMATCH => "ERROR_REASON_ACCOUNT_MISMATCH",
             Self::ERROR_REASON_EVENT_ID_CONFLICT => "ERROR_REASON_EVENT_ID_CONFLICT",
             Self::ERROR_REASON_REQUEST_ID_REUSED => "ERROR_REASON_REQUEST_ID_REUSED",
             Self::ERROR_REASON_SEQUENCE_GAP => "ERROR_REASON_SEQUENCE_GAP",
@@ -3571,6 +4171,9 @@ impl ::buffa::Enumeration for ErrorReason {
             }
             "ERROR_REASON_CURSOR_MISMATCH" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_CURSOR_MISMATCH)
+            }
+            "ERROR_REASON_ACCOUNT_MISMATCH" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_ACCOUNT_MISMATCH)
             }
             "ERROR_REASON_EVENT_ID_CONFLICT" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_EVENT_ID_CONFLICT)
@@ -3673,6 +4276,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_PAGE_TOKEN_MISMATCH,
             Self::ERROR_REASON_CURSOR_MALFORMED,
             Self::ERROR_REASON_CURSOR_MISMATCH,
+            Self::ERROR_REASON_ACCOUNT_MISMATCH,
             Self::ERROR_REASON_EVENT_ID_CONFLICT,
             Self::ERROR_REASON_REQUEST_ID_REUSED,
             Self::ERROR_REASON_SEQUENCE_GAP,
@@ -4778,6 +5382,24 @@ pub struct StoredEvent {
         )
     )]
     pub upload: MessageField<UploadPlace, ::buffa::Inline<UploadPlace>>,
+    /// Paths from the event, such as `personal_info.name`, of the fields whose
+    /// values are masked, because the caller may not see what may identify a
+    /// person: texts are `[masked]`, contacts became one masked contact, additional
+    /// attributes one masked entry, other values are absent. Empty if nothing is
+    /// masked. Comes along whatever a read mask names. An event with masked values
+    /// is refused as FIELD_INVALID when it is sent.
+    ///
+    /// Field 7: `masked_fields`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maskedFields",
+            alias = "masked_fields",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub masked_fields: Vec<String>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -4791,6 +5413,7 @@ impl ::core::fmt::Debug for StoredEvent {
             .field("matched_customer_status", &self.matched_customer_status)
             .field("matched_customer_type", &self.matched_customer_type)
             .field("upload", &self.upload)
+            .field("masked_fields", &self.masked_fields)
             .finish()
     }
 }
@@ -4860,6 +5483,9 @@ impl ::buffa::Message for StoredEvent {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        for v in &self.masked_fields {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -4902,6 +5528,9 @@ impl ::buffa::Message for StoredEvent {
                 buf,
             );
             self.upload.write_to(__cache, buf);
+        }
+        for v in &self.masked_fields {
+            ::buffa::types::put_string_field(7u32, v, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -4970,6 +5599,17 @@ impl ::buffa::Message for StoredEvent {
                     ctx,
                 )?;
             }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.masked_fields.push(__elem);
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -4984,6 +5624,7 @@ impl ::buffa::Message for StoredEvent {
         self.matched_customer_status.clear();
         self.matched_customer_type.clear();
         self.upload = ::buffa::MessageField::none();
+        self.masked_fields.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -5328,7 +5969,9 @@ pub struct EventFilter {
     /// is searched as `2014-10-15`.
     ///
     /// Refused with FILTER_INVALID if a quotation mark is not closed, a part has no
-    /// letter or digit, or there are more than 5 beginnings.
+    /// letter or digit, or there are more than 5 beginnings; and with SCOPE_MISSING
+    /// without the scope `read.pii`, because it finds events by values that are
+    /// masked otherwise.
     ///
     /// Field 10: `text`
     #[cfg_attr(
@@ -11127,6 +11770,20 @@ pub struct Profile {
         )
     )]
     pub beaten: HashMap<String, BeatenValue>,
+    /// Paths of the attributes whose values are masked, as in
+    /// `StoredEvent.masked_fields`.
+    ///
+    /// Field 9: `masked_fields`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maskedFields",
+            alias = "masked_fields",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub masked_fields: Vec<String>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -11142,6 +11799,7 @@ impl ::core::fmt::Debug for Profile {
             .field("matched_customer_status", &self.matched_customer_status)
             .field("matched_customer_type", &self.matched_customer_type)
             .field("beaten", &self.beaten)
+            .field("masked_fields", &self.masked_fields)
             .finish()
     }
 }
@@ -11218,6 +11876,9 @@ impl ::buffa::Message for Profile {
                 _,
                 _,
             >(&self.beaten, 1u64, __cache);
+        for v in &self.masked_fields {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -11266,6 +11927,9 @@ impl ::buffa::Message for Profile {
             _,
             _,
         >(&self.beaten, 8u32, __cache, buf);
+        for v in &self.masked_fields {
+            ::buffa::types::put_string_field(9u32, v, buf);
+        }
         self.__buffa_unknown_fields.write_to(buf);
     }
     fn merge_field(
@@ -11355,6 +12019,17 @@ impl ::buffa::Message for Profile {
                     _,
                 >(&mut self.beaten, buf, ctx)?;
             }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.masked_fields.push(__elem);
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -11371,6 +12046,7 @@ impl ::buffa::Message for Profile {
         self.matched_customer_status.clear();
         self.matched_customer_type.clear();
         self.beaten.clear();
+        self.masked_fields.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -24049,6 +24725,32 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub partitions: Vec<Partition>,
+    /// Whether calls to this address travel over TLS.
+    ///
+    /// Field 7: `encrypted`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "encrypted",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub encrypted: bool,
+    /// Whether the server asks its callers who they are. If not, everybody may do
+    /// everything.
+    ///
+    /// Field 8: `identity_required`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "identityRequired",
+            alias = "identity_required",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub identity_required: bool,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -24062,6 +24764,8 @@ impl ::core::fmt::Debug for GetServerInfoResponse {
             .field("log_epoch", &self.log_epoch)
             .field("partition_count", &self.partition_count)
             .field("partitions", &self.partitions)
+            .field("encrypted", &self.encrypted)
+            .field("identity_required", &self.identity_required)
             .finish()
     }
 }
@@ -24121,6 +24825,12 @@ impl ::buffa::Message for GetServerInfoResponse {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        if self.encrypted {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if self.identity_required {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -24158,6 +24868,12 @@ impl ::buffa::Message for GetServerInfoResponse {
                 buf,
             );
             v.write_to(__cache, buf);
+        }
+        if self.encrypted {
+            ::buffa::types::put_bool_field(7u32, self.encrypted, buf);
+        }
+        if self.identity_required {
+            ::buffa::types::put_bool_field(8u32, self.identity_required, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -24223,6 +24939,20 @@ impl ::buffa::Message for GetServerInfoResponse {
                 ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
                 self.partitions.push(elem);
             }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.encrypted = ::buffa::types::decode_bool(buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.identity_required = ::buffa::types::decode_bool(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -24237,6 +24967,8 @@ impl ::buffa::Message for GetServerInfoResponse {
         self.log_epoch.clear();
         self.partition_count = 0i32;
         self.partitions.clear();
+        self.encrypted = false;
+        self.identity_required = false;
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -24269,6 +25001,506 @@ pub const __GET_SERVER_INFO_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEn
     type_url: "type.googleapis.com/engagement.v1.GetServerInfoResponse",
     to_json: ::buffa::type_registry::any_to_json::<GetServerInfoResponse>,
     from_json: ::buffa::type_registry::any_from_json::<GetServerInfoResponse>,
+    is_wkt: false,
+};
+/// `GetIdentityRequest` is the request of `GetIdentity`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetIdentityRequest {
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetIdentityRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetIdentityRequest").finish()
+    }
+}
+impl GetIdentityRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetIdentityRequest";
+}
+::buffa::impl_default_instance!(GetIdentityRequest);
+impl ::buffa::MessageName for GetIdentityRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetIdentityRequest";
+    const FULL_NAME: &'static str = "engagement.v1.GetIdentityRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetIdentityRequest";
+}
+impl ::buffa::Message for GetIdentityRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetIdentityRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.GetIdentityRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetIdentityRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_IDENTITY_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetIdentityRequest",
+    to_json: ::buffa::type_registry::any_to_json::<GetIdentityRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<GetIdentityRequest>,
+    is_wkt: false,
+};
+/// `GetIdentityResponse` is the response of `GetIdentity`. The server sets every
+/// field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetIdentityResponse {
+    /// Name of the principal in the grants of the server. Empty if the server does
+    /// not ask its callers who they are: then everything is allowed.
+    ///
+    /// Field 1: `principal`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "principal",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub principal: String,
+    /// What the caller has shown: "token", "jwt" or "certificate"; empty if nothing.
+    ///
+    /// Field 2: `credential`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "credential",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub credential: String,
+    /// Accounts that the grant covers: ids, or beginnings of ids that end in `*`.
+    ///
+    /// Field 3: `accounts`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accounts",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub accounts: Vec<String>,
+    /// Scopes of the grant.
+    ///
+    /// Field 4: `scopes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "scopes",
+            with = "::buffa::json_helpers::repeated_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec"
+        )
+    )]
+    pub scopes: Vec<EnumValue<Scope>>,
+    /// Time from which on the credential is not accepted any more. Absent if it
+    /// does not expire.
+    ///
+    /// Field 5: `expire_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "expireTime",
+            alias = "expire_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub expire_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Values of `Event.source` that the grant allows; empty if it allows all.
+    ///
+    /// Field 6: `sources`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "sources",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub sources: Vec<String>,
+    /// Whether the caller may set `Event.authenticated`.
+    ///
+    /// Field 7: `may_authenticate`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "mayAuthenticate",
+            alias = "may_authenticate",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub may_authenticate: bool,
+    /// Whether the grant is for code in other people's hands, which may only
+    /// record events.
+    ///
+    /// Field 8: `publishable`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "publishable",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub publishable: bool,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetIdentityResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetIdentityResponse")
+            .field("principal", &self.principal)
+            .field("credential", &self.credential)
+            .field("accounts", &self.accounts)
+            .field("scopes", &self.scopes)
+            .field("expire_time", &self.expire_time)
+            .field("sources", &self.sources)
+            .field("may_authenticate", &self.may_authenticate)
+            .field("publishable", &self.publishable)
+            .finish()
+    }
+}
+impl GetIdentityResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetIdentityResponse";
+}
+::buffa::impl_default_instance!(GetIdentityResponse);
+impl ::buffa::MessageName for GetIdentityResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetIdentityResponse";
+    const FULL_NAME: &'static str = "engagement.v1.GetIdentityResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetIdentityResponse";
+}
+impl ::buffa::Message for GetIdentityResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.principal.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.principal) as u64;
+        }
+        if !self.credential.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.credential) as u64;
+        }
+        for v in &self.accounts {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
+        if !self.scopes.is_empty() {
+            let payload: u64 = self
+                .scopes
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            size += 1u64 + ::buffa::encoding::varint_len(payload) as u64 + payload;
+        }
+        if self.expire_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.expire_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.sources {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
+        if self.may_authenticate {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if self.publishable {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.principal.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.principal, buf);
+        }
+        if !self.credential.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.credential, buf);
+        }
+        for v in &self.accounts {
+            ::buffa::types::put_string_field(3u32, v, buf);
+        }
+        if !self.scopes.is_empty() {
+            let payload: u64 = self
+                .scopes
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            ::buffa::types::put_len_delimited_header(4u32, payload, buf);
+            for v in &self.scopes {
+                ::buffa::types::encode_int32(v.to_i32(), buf);
+            }
+        }
+        if self.expire_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.expire_time.write_to(__cache, buf);
+        }
+        for v in &self.sources {
+            ::buffa::types::put_string_field(6u32, v, buf);
+        }
+        if self.may_authenticate {
+            ::buffa::types::put_bool_field(7u32, self.may_authenticate, buf);
+        }
+        if self.publishable {
+            ::buffa::types::put_bool_field(8u32, self.publishable, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.principal, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.credential, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.accounts.push(__elem);
+            }
+            4u32 => {
+                if tag.wire_type() == ::buffa::encoding::WireType::LengthDelimited {
+                    let len = ::buffa::encoding::decode_varint(buf)?;
+                    let len = usize::try_from(len)
+                        .map_err(|_| ::buffa::DecodeError::MessageTooLarge)?;
+                    if buf.remaining() < len {
+                        return ::core::result::Result::Err(
+                            ::buffa::DecodeError::UnexpectedEof,
+                        );
+                    }
+                    self.scopes.reserve(len);
+                    let mut limited = buf.take(len);
+                    while limited.has_remaining() {
+                        self.scopes
+                            .push(
+                                ::buffa::EnumValue::from(
+                                    ::buffa::types::decode_int32_packed(&mut limited)?,
+                                ),
+                            );
+                    }
+                    let leftover = limited.remaining();
+                    if leftover > 0 {
+                        limited.advance(leftover);
+                    }
+                } else if tag.wire_type() == ::buffa::encoding::WireType::Varint {
+                    self.scopes
+                        .push(
+                            ::buffa::EnumValue::from(::buffa::types::decode_int32(buf)?),
+                        );
+                } else {
+                    return ::core::result::Result::Err(
+                        ::buffa::encoding::wire_type_mismatch(
+                            tag,
+                            ::buffa::encoding::WireType::LengthDelimited,
+                        ),
+                    );
+                }
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.expire_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.sources.push(__elem);
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.may_authenticate = ::buffa::types::decode_bool(buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.publishable = ::buffa::types::decode_bool(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.principal.clear();
+        self.credential.clear();
+        self.accounts.clear();
+        self.scopes.clear();
+        self.expire_time = ::buffa::MessageField::none();
+        self.sources.clear();
+        self.may_authenticate = false;
+        self.publishable = false;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetIdentityResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.GetIdentityResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetIdentityResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_IDENTITY_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetIdentityResponse",
+    to_json: ::buffa::type_registry::any_to_json::<GetIdentityResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<GetIdentityResponse>,
     is_wkt: false,
 };
 /// `GetServerStatsRequest` is the request of `GetServerStats`.
@@ -30880,4 +32112,43 @@ pub mod __buffa {
             }
         }
     }
+    pub mod ext {
+        #[allow(unused_imports)]
+        use super::*;
+        ///Extension `access` on `.google.protobuf.MethodOptions` (field 50101).
+        pub const ACCESS: ::buffa::Extension<
+            ::buffa::extension::codecs::MessageCodec<super::super::MethodAccess>,
+        > = ::buffa::Extension::new(50101u32, "google.protobuf.MethodOptions");
+        #[cfg(feature = "json")]
+        #[doc(hidden)]
+        pub const __ACCESS_JSON_EXT: ::buffa::type_registry::JsonExtEntry = ::buffa::type_registry::JsonExtEntry {
+            number: 50101u32,
+            full_name: "engagement.v1.access",
+            extendee: "google.protobuf.MethodOptions",
+            to_json: ::buffa::extension_registry::helpers::message_to_json::<
+                super::super::MethodAccess,
+            >,
+            from_json: {
+                fn __from_json(
+                    value: ::buffa::serde_json::Value,
+                    number: u32,
+                ) -> ::core::result::Result<
+                    ::buffa::alloc::vec::Vec<::buffa::UnknownField>,
+                    ::buffa::alloc::string::String,
+                > {
+                    if value.is_null() {
+                        return ::core::result::Result::Ok(
+                            ::buffa::alloc::vec::Vec::new(),
+                        );
+                    }
+                    ::buffa::extension_registry::helpers::message_from_json::<
+                        super::super::MethodAccess,
+                    >(value, number)
+                }
+                __from_json
+            },
+        };
+    }
 }
+#[doc(inline)]
+pub use self::__buffa::ext::ACCESS;

@@ -1104,6 +1104,31 @@ pub mod server_service_client {
                 .insert(GrpcMethod::new("engagement.v1.ServerService", "GetServerInfo"));
             self.inner.unary(req, path, codec).await
         }
+        /// `GetIdentity` tells a caller as whom the server sees it, and what it may do.
+        pub async fn get_identity(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIdentityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIdentityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.ServerService/GetIdentity",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("engagement.v1.ServerService", "GetIdentity"));
+            self.inner.unary(req, path, codec).await
+        }
         /// `GetServerStats` reads what this node does now and what it did in the last
         /// minutes: rates, rejected events by rule, slow subscriptions, the store, and
         /// what is about to be removed. It is for operators, and for what shows them

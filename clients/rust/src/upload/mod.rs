@@ -159,7 +159,7 @@ impl Uploader {
         events: impl Stream<Item = Result<Event, E>>,
     ) -> Result<UploadSummary, UploadError<E>> {
         let ledger = UploadLedger::new(self.on_progress, self.on_rejection);
-        let outage = Outage::new(self.longest_outage);
+        let outage = Outage::new(self.longest_outage, self.client.transport().tokens().is_renewable());
         let mut events = std::pin::pin!(events);
         let opening = Opening { upload_id: self.upload_id, keep_going: self.keep_going };
         UploadRun::new(self.client, opening, self.chunk_events, events.as_mut(), ledger, outage).run().await

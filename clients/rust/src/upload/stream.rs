@@ -8,18 +8,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Streaming, client::Grpc};
+use tonic::{Request, Status, Streaming, client::Grpc};
 
 use super::run::Opening;
 use crate::{
     client::Client,
     codec::{Frame, UploadCodec},
     error::Error,
-    transport::MAX_RECEIVED_MESSAGE_BYTES,
+    transport::{MAX_RECEIVED_MESSAGE_BYTES, Transport},
     v1::{
         SourceDigest, UploadEventsRequest, UploadEventsResponse,
         upload_events_request::{Finish, Open},
-        upload_events_response::{Closing, Message},
+        upload_events_response::{Closing, Message, closing::Reason},
     },
 };
 
@@ -35,6 +35,9 @@ pub(super) struct UploadStream {
     silence: Duration,
     quiet_since: Instant,
     reconnect_delay: Option<Duration>,
+    transport: Transport,
+    /// When the call had its token at the latest.
+    opened_at: Instant,
 }
 
 impl UploadStream {
@@ -50,11 +53,14 @@ impl UploadStream {
         };
         let first = UploadEventsRequest { message: open.into(), ..Default::default() };
         let _ = frames.send(Frame::from(&first));
-        let mut grpc =
-            Grpc::new(client.transport().clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES);
+        let transport = client.transport().clone();
+        let mut grpc = Grpc::new(transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES);
         let call =
             grpc.streaming(Request::new(Frames(requests)), PathAndQuery::from_static(PATH), UploadCodec);
-        let response = timeout_at(quiet_since + silence, call).await.map_err(|_| silent(silence))??;
+        let response = timeout_at(quiet_since + silence, call)
+            .await
+            .map_err(|_| silent(silence))?
+            .map_err(|status| failed(status, &transport, Instant::now()))?;
         Ok(Self {
             frames: Some(frames),
             messages: response.into_inner(),
@@ -63,6 +69,8 @@ impl UploadStream {
             silence,
             quiet_since,
             reconnect_delay: None,
+            transport,
+            opened_at: Instant::now(),
         })
     }
 
@@ -75,7 +83,8 @@ impl UploadStream {
     pub async fn receive(&mut self) -> Result<Option<Message>, Error> {
         let message = loop {
             let next = timeout_at(self.quiet_since + self.silence, self.messages.next());
-            match next.await.map_err(|_| silent(self.silence))?.transpose()? {
+            let next = next.await.map_err(|_| silent(self.silence))?.transpose();
+            match next.map_err(|status| failed(status, &self.transport, self.opened_at))? {
                 None => return Ok(None),
                 Some(UploadEventsResponse { message: Some(message), .. }) => break message,
                 // A message that this version does not know.
@@ -116,6 +125,9 @@ impl UploadStream {
     /// Stops sending, because the server is about to end the stream; its last messages are still read.
     pub fn close(&mut self, closing: &Closing) {
         self.half_close();
+        if closing.reason == Reason::Unauthenticated {
+            self.transport.tokens().discard(self.opened_at);
+        }
         let delay = closing.reconnect_delay.as_option().cloned();
         self.reconnect_delay = delay.and_then(|delay| delay.try_into().ok());
     }
@@ -124,6 +136,15 @@ impl UploadStream {
     pub fn closed(&self) -> Error {
         Error::unavailable("the server closed the stream").with_retry_delay(self.reconnect_delay)
     }
+}
+
+/// The error of a stream, after which the next one asks for another token if this one's has expired.
+fn failed(status: Status, transport: &Transport, opened_at: Instant) -> Error {
+    let error = Error::from(status);
+    if error.is_expired_token() {
+        transport.tokens().discard(opened_at);
+    }
+    error
 }
 
 fn silent(silence: Duration) -> Error {

@@ -5,6 +5,8 @@
 mod canonical;
 use engagement_attributes::v1;
 
+#[cfg(feature = "tls")]
+mod access;
 mod broken_line;
 mod connect;
 mod follow;

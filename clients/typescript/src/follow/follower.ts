@@ -25,6 +25,8 @@ export interface Following {
   readonly events: Stub<typeof EventService>;
   readonly accountId: string;
   readonly timeoutSeconds: number;
+  /** Whether there may be another token after one has expired. */
+  readonly renewsToken: boolean;
   /** Aborts when the client is closed. */
   readonly closing: AbortSignal;
 }
@@ -64,7 +66,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     this.#following = following;
     this.#options = options;
     this.#request = subscribeRequest(following.accountId, options);
-    this.#outage = new Outage(options.maxOutageSeconds);
+    this.#outage = new Outage(options.maxOutageSeconds, following.renewsToken);
     this.#cursor = options.afterCursor ?? "";
     this.#signal = AbortSignal.any([
       this.#closing.signal,

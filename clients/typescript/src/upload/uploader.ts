@@ -29,6 +29,8 @@ export interface UploadOptions extends UploadCallbacks {
 
 /** What an upload needs of its client. */
 export interface Uploading extends Pick<UploadContext, "ingest" | "accountId" | "uploadId" | "timeoutSeconds"> {
+  /** Whether there may be another token after one has expired. */
+  readonly renewsToken: boolean;
   /** Aborts when the client is closed. */
   readonly closing: AbortSignal;
 }
@@ -44,7 +46,7 @@ export async function upload(
   const chunker = new Chunker(source, ledger.reject, () => {
     sending.wake();
   });
-  const outage = new Outage(options.maxOutageSeconds);
+  const outage = new Outage(options.maxOutageSeconds, uploading.renewsToken);
   const { chunkEvents, keepGoing = false } = options;
   const signal = AbortSignal.any([uploading.closing, ...(options.signal === undefined ? [] : [options.signal])]);
   const context: UploadContext = { ...uploading, chunkEvents, keepGoing, signal, chunker, ledger, outage, sending };

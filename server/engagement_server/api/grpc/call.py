@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
+from engagement_server.access.identities import NOBODY_ASKED
+from engagement_server.api.grpc.admission import Admitted
 from engagement_server.api.grpc.call_lines import REQUEST_ID_KEY, caller_request_id, current_facts
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
-from engagement_server.errors import RequestError
+from engagement_server.errors import RequestError, TokenInvalidError
 from engagement_server.governor.turns import Caller
+from engagement_server.streams.closing import Cause
 from engagement_server.telemetry.correlation import correlation
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from engagement_server.access.identities import Identity
     from engagement_server.api.grpc.status import Metadata
     from engagement_server.metrics.measures import Count
 
@@ -57,11 +61,13 @@ class GrpcCall:
         self._age = age
         self._task = asyncio.current_task()
         self._is_reset = False
-        self._close: Callable[[], None] | None = None
-        self._is_yielding = False
+        self._close: Callable[[Cause], None] | None = None
+        self._cause: Cause | None = None
+        """Why the stream was asked to end."""
         self._has_more_messages = has_more_messages
         self._is_sending = False
         self._caller: Caller | None = None
+        self.admitted = Admitted(NOBODY_ASKED)
         self.sent: Count | None = None
         """Counts the messages of a stream."""
 
@@ -72,7 +78,13 @@ class GrpcCall:
 
     @account_id.setter
     def account_id(self, account_id: str) -> None:
+        self.admitted.require_account(account_id)
         self.facts.account_id = account_id
+
+    @property
+    def identity(self) -> Identity:
+        """See `Call.identity`."""
+        return self.admitted.identity
 
     @property
     def caller(self) -> Caller:
@@ -115,18 +127,23 @@ class GrpcCall:
             self._is_sending = False
             unread.cancel()
 
-    def close_under_pressure(self, close: Callable[[], None]) -> None:
-        """See `Call.close_under_pressure`."""
+    def on_close(self, close: Callable[[Cause], None]) -> None:
+        """See `Call.on_close`."""
         self._close = close
-        if self._is_yielding:
-            close()
+        if self._cause is not None:
+            close(self._cause)
+
+    def close(self, cause: Cause) -> None:
+        """Ends the stream as it has registered, or will register. Lost rights come before all else."""
+        if self._cause in {cause, Cause.UNAUTHENTICATED}:
+            return
+        self._cause = cause
+        if self._close is not None:
+            self._close(cause)
 
     def yield_to_others(self) -> None:
-        """Ends the stream as it has asked for, or will ask for."""
-        if not self._is_yielding:
-            self._is_yielding = True
-            if self._close is not None:
-                self._close()
+        """Ends a stream that takes what others need."""
+        self.close(Cause.OVERLOADED)
 
     def reset(self) -> None:
         """See `Call.reset`."""
@@ -149,6 +166,7 @@ class GrpcCall:
         correlation.set(correlation.get()._replace(request_id=request_id))
         if isinstance(error, RequestError):
             self.facts.reason = error.reason
+            self.facts.cause = error.cause if isinstance(error, TokenInvalidError) else ""
             code, message, trailing = describe(error)
         else:
             self.facts.reason = "INTERNAL"

@@ -27,13 +27,15 @@ _log = logging.getLogger("engagement_server.calls")
 class CallFacts:
     """What a call's line says about it, collected while it runs."""
 
-    __slots__ = ("account_id", "reason", "received", "sent")
+    __slots__ = ("account_id", "cause", "reason", "received", "sent")
 
     def __init__(self) -> None:
         self.account_id = ""
         """As the request has it, whether or not it is one."""
         self.reason = ""
         """Of the error that ended it."""
+        self.cause = ""
+        """Why a token is not accepted, which its caller is not told."""
         self.received = 0
         """Messages of a stream that the client has sent."""
         self.sent = 0
@@ -94,6 +96,8 @@ class CallLines:
         fields: dict[str, str | int | float] = {"method": self._name, "code": code}
         if facts.reason:
             fields["reason"] = facts.reason
+        if facts.cause:
+            fields["cause"] = facts.cause
         fields["seconds"] = round(seconds, 4)
         if _ACCOUNT.fullmatch(facts.account_id):
             fields["account"] = facts.account_id

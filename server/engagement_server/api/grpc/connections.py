@@ -10,8 +10,12 @@ _SPARE_SECONDS: Final = 5.0
 """For the last messages of a stream that has been asked to end."""
 
 
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client may take until its first call can come: TLS, and its settings of HTTP/2."""
+
+
 class ConnectionLimits(NamedTuple):
-    """The limits of one process."""
+    """The limits of one listener of a process."""
 
     max_connections: int
     max_age_seconds: float
@@ -24,7 +28,10 @@ class ConnectionLimits(NamedTuple):
         An old connection stays until its last stream has been closed for its own age, with a message: if the
         library closed it before, streams would break.
         """
-        options = [("grpc.max_allowed_incoming_connections", self.max_connections)]
+        options = [
+            ("grpc.max_allowed_incoming_connections", self.max_connections),
+            ("grpc.server_handshake_timeout_ms", _milliseconds(HANDSHAKE_SECONDS)),
+        ]
         if self.max_age_seconds:
             options += [
                 ("grpc.max_connection_age_ms", _milliseconds(self.max_age_seconds)),

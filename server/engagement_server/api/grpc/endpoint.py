@@ -1,4 +1,4 @@
-"""The gRPC server: its transport settings, its services, and how it stops."""
+"""What takes calls in a process: listeners with the same services and the same limits, and how they stop."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from engagement_server.api.grpc.connections import ConnectionLimits
 from engagement_server.api.grpc.counting import count_reasons
+from engagement_server.api.grpc.gate import Gate
 from engagement_server.api.grpc.health import HealthServicer
+from engagement_server.api.grpc.listener import Listener
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
-from engagement_server.api.listening import cannot_listen, require_free
 from engagement_server.jobs.supervisor import INGEST_SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from engagement_server.api.grpc.listener import ListenerPolicy
     from engagement_server.api.observers import Observers
     from engagement_server.governor.memory import Pressure
     from engagement_server.partitions import Partitions
@@ -75,47 +77,46 @@ logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 
 
 class Endpoint:
-    """The gRPC server of one process."""
+    """The gRPC servers of one process: one for each listener, because a call cannot tell by which it came."""
 
-    def __init__(  # noqa: PLR0913  # all but two are named at the call
+    def __init__(  # noqa: PLR0913  # all but three are named at the call
         self,
         services: Mapping[ServiceDescriptor, object],
         partitions: Partitions,
+        policies: Sequence[ListenerPolicy],
         *,
         limits: CallLimits,
         observers: Observers,
         connections: ConnectionLimits,
         shares_port: bool = False,
     ) -> None:
-        """Serves the services. If it `shares_port`, other processes may listen on the same one."""
-        self._shares_port = shares_port
+        """Serves the services at each listener. If it `shares_port`, other processes may listen there too."""
         names = [service.full_name for service in services]
         self._health = HealthServicer(names, partitions)
         count_reasons(observers.measures)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms, limits=limits)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
         own = (("grpc.so_reuseport", int(shares_port)), *connections.options())
-        self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
-        self._grpc.add_generic_rpc_handlers(
-            [
-                service_handler(service, handlers, running=self._running, observers=observers)
-                for service, handlers in services.items()
-            ]
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        add_reflection((*names, health.SERVICE_NAME), self._grpc)
+        self._listeners = [
+            Listener(policy, (*_OPTIONS, *own), is_reserved=shares_port) for policy in policies
+        ]
+        for listener in self._listeners:
+            admission = listener.policy.admission
+            listener.grpc.add_generic_rpc_handlers(
+                [
+                    service_handler(
+                        service, handlers, running=self._running, observers=observers, admission=admission
+                    )
+                    for service, handlers in services.items()
+                ]
+            )
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, listener.grpc)
+            gate = Gate(admission, observers.measures)
+            add_reflection((*names, health.SERVICE_NAME), listener.grpc, gate=gate)
 
-    async def listen(self, address: str) -> str:
-        """Takes calls on HOST:PORT; returns the address with its actual port. Raises ConfigurationError."""
-        host, _, _ = address.rpartition(":")
-        if not self._shares_port:  # a shared one is reserved by the parent
-            require_free(address)
-        try:
-            port = self._grpc.add_insecure_port(address)
-        except RuntimeError as error:
-            raise cannot_listen(address, error) from error
-        await self._grpc.start()
-        return f"{host}:{port}"
+    async def listen(self) -> list[str]:
+        """Takes calls; returns where, with the actual ports. Raises ConfigurationError."""
+        return [await listener.listen() for listener in self._listeners]
 
     def report_writable(self, *, is_writable: bool) -> None:
         """Reports NOT_SERVING for the service that takes events while the store cannot take them."""
@@ -155,4 +156,6 @@ class Endpoint:
             async with asyncio.timeout(grace_seconds):
                 await self._running.drain()
         # Calls that are still open never sent a request, or have had their time.
-        await self._grpc.stop(_CLOSE_CONNECTIONS_SECONDS)
+        await asyncio.gather(
+            *(listener.grpc.stop(_CLOSE_CONNECTIONS_SECONDS) for listener in self._listeners)
+        )

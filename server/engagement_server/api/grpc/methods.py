@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -13,6 +14,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
+from engagement_server.access.scopes import ACCOUNT_FIELD, requirement_of
+from engagement_server.api.grpc.admission import ASKS_NOBODY
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.counting import GONE, MethodCounts
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
     from google.protobuf.message import Message
 
+    from engagement_server.api.grpc.admission import Admission, Admitted
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.parsing import Parse
     from engagement_server.api.grpc.running import RunningCalls
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 # Any: handlers of all message types pass through here.
 Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
 Behavior: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+Admit: TypeAlias = Callable[["Context"], "Admitted"]
 
 SILENT_SECONDS = 600.0
 """How long a further message of a stream may take to arrive; then the stream is closed."""
@@ -42,6 +47,7 @@ def service_handler(
     *,
     running: RunningCalls,
     observers: Observers,
+    admission: Admission = ASKS_NOBODY,
 ) -> grpc.GenericRpcHandler:
     """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
     methods = {
@@ -50,6 +56,7 @@ def service_handler(
             getattr(handlers, _snake_case(method.name)),
             running,
             _counts_of(method, observers),
+            partial(admission.admit, requirement=requirement_of(method)),
         )
         for method in service.methods
     }
@@ -66,21 +73,30 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
+class _Method(NamedTuple):
+    """A method with all that its calls need."""
+
+    handler: Handler
+    running: RunningCalls
+    parse: Parse
+    counts: MethodCounts
+    admit: Admit
+    is_read: bool
+
+
 def _method_handler(
-    method: MethodDescriptor, handler: Handler, running: RunningCalls, counts: MethodCounts
+    method: MethodDescriptor, handler: Handler, running: RunningCalls, counts: MethodCounts, admit: Admit
 ) -> grpc.RpcMethodHandler[Any, Any]:
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     parse = running.parsing.parser(GetMessageClass(method.input_type))
+    bound = _Method(handler, running, parse, counts, admit, is_read)
     # A single request is read as a stream of one, which looks the same to clients: the library would read it
     # before anything of ours could bound how long that takes, or end it.
-    if method.client_streaming:
-        call = _stream_stream(handler, running, parse, counts)
-        return grpc.stream_stream_rpc_method_handler(counts.counted(call), response_serializer=_serialized)
-    if method.server_streaming:
-        call = _unary_stream(handler, running, parse, counts)
-        return grpc.stream_stream_rpc_method_handler(counts.counted(call), response_serializer=_serialized)
-    call = _unary_unary(handler, running, parse, counts, is_read=is_read)
-    return grpc.stream_unary_rpc_method_handler(counts.counted(call), response_serializer=_serialized)
+    if not method.client_streaming and not method.server_streaming:
+        call = counts.counted(_unary_unary(bound))
+        return grpc.stream_unary_rpc_method_handler(call, response_serializer=_serialized)
+    stream = _stream_stream(bound) if method.client_streaming else _unary_stream(bound)
+    return grpc.stream_stream_rpc_method_handler(counts.counted(stream), response_serializer=_serialized)
 
 
 def _serialized(response: Message | bytes) -> bytes:
@@ -88,21 +104,24 @@ def _serialized(response: Message | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def _unary_unary(
-    handler: Handler, running: RunningCalls, parse: Parse, counts: MethodCounts, *, is_read: bool
-) -> Any:
-    async def answer(context: Context) -> Message | bytes:
-        request = await _single(context, running, parse, counts)
-        if not is_read:
-            return await respond(context, request)
-        async with running.turn_to_read(context, request):
-            return await respond(context, request)
+def _unary_unary(method: _Method) -> Any:
+    running, counts = method.running, method.counts
 
-    async def respond(context: Context, request: object) -> Message | bytes:
-        grpc_call = running.begin(context, request, is_read=is_read)
-        response: Message | bytes = await handler(request, grpc_call)
+    async def answer(context: Context) -> Message | bytes:
+        admitted = method.admit(context)
+        request = await _single(context, method)
+        _require_account(admitted, request)
+        if not method.is_read:
+            return await respond(context, request, admitted)
+        async with running.turn_to_read(context, request):
+            return await respond(context, request, admitted)
+
+    async def respond(context: Context, request: object, admitted: Admitted) -> Message | bytes:
+        grpc_call = running.begin(context, request, is_read=method.is_read)
+        grpc_call.admitted = admitted
+        response: Message | bytes = await method.handler(request, grpc_call)
         size_bytes = len(response) if isinstance(response, bytes) else response.ByteSize()
-        running.note_answer(context, grpc_call, size_bytes=size_bytes, is_read=is_read)
+        running.note_answer(context, grpc_call, size_bytes=size_bytes, is_read=method.is_read)
         await grpc_call.prepare(size_bytes=size_bytes)
         return response
 
@@ -115,14 +134,19 @@ def _unary_unary(
     return call
 
 
-def _unary_stream(handler: Handler, running: RunningCalls, parse: Parse, counts: MethodCounts) -> Any:
+def _unary_stream(method: _Method) -> Any:
+    running, counts = method.running, method.counts
+
     async def call(_: object, context: Context) -> object:
         try:
-            request = await _single(context, running, parse, counts)
+            admitted = method.admit(context)
+            request = await _single(context, method)
+            _require_account(admitted, request)
             grpc_call = running.begin(context, request)
+            grpc_call.admitted = admitted
             grpc_call.sent = counts.sent
             running.watch(context, grpc_call)
-            await handler(request, grpc_call)
+            await method.handler(request, grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             GrpcCall(context).lose_client()
             return GONE
@@ -133,12 +157,15 @@ def _unary_stream(handler: Handler, running: RunningCalls, parse: Parse, counts:
     return call
 
 
-def _stream_stream(handler: Handler, running: RunningCalls, parse: Parse, counts: MethodCounts) -> Any:
+def _stream_stream(method: _Method) -> Any:
+    counts = method.counts
+
     async def call(_: object, context: Context) -> object:
         grpc_call = GrpcCall(context, has_more_messages=True)
         grpc_call.sent = counts.sent
         try:
-            await handler(_readable(grpc_call, context, running, parse, counts), grpc_call)
+            grpc_call.admitted = method.admit(context)
+            await method.handler(_readable(grpc_call, context, method), grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             grpc_call.lose_client()
             return GONE
@@ -149,31 +176,36 @@ def _stream_stream(handler: Handler, running: RunningCalls, parse: Parse, counts
     return call
 
 
+def _require_account(admitted: Admitted, request: object) -> None:
+    """Compares the account of a request with that of the metadata. Raises AccountMismatchError."""
+    account_id: str | None = getattr(request, ACCOUNT_FIELD, None)
+    if account_id is not None:
+        admitted.require_account(account_id)
+
+
 async def _end(call: GrpcCall, error: Exception, counts: MethodCounts) -> NoReturn:
     counts.note_error(error)
     await call.end(error)
 
 
-async def _single(context: Context, running: RunningCalls, parse: Parse, counts: MethodCounts) -> Any:
+async def _single(context: Context, method: _Method) -> Any:
     """The only message of a call. Raises the error of one that cannot be read."""
-    data = await running.receive(context)
+    data = await method.running.receive(context)
     if data is None:
         raise FieldInvalidError([Violation("", "server.message.missing", "the call has no message")])
-    counts.received.value += 1
+    method.counts.received.value += 1
     current_facts().received += 1
-    return await parse(context, data)
+    return await method.parse(context, data)
 
 
-async def _readable(
-    call: GrpcCall, context: Context, running: RunningCalls, parse: Parse, counts: MethodCounts
-) -> AsyncIterator[Any]:
-    data: Any = await running.receive(context)
-    running.watch(context, call)
+async def _readable(call: GrpcCall, context: Context, method: _Method) -> AsyncIterator[Any]:
+    data: Any = await method.running.receive(context)
+    method.running.watch(context, call)
     while data is not None and data is not grpc.aio.EOF:
-        counts.received.value += 1
+        method.counts.received.value += 1
         call.facts.received += 1
         try:
-            request = await parse(context, data)
+            request = await method.parse(context, data)
         except BatchTooLargeError as error:
             size_bytes = int(error.metadata["count"])
             raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes") from error

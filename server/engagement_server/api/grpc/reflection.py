@@ -24,10 +24,12 @@ from engagement_server.api.grpc.contract_files import (
     file_extending,
     file_named,
 )
+from engagement_server.api.grpc.gate import OPEN_GATE
 from engagement_server.governor.turns import Room
 
 if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
+    from engagement_server.api.grpc.gate import Gate
 
 V1: Final = "grpc.reflection.v1.ServerReflection"
 V1_ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
@@ -46,14 +48,18 @@ _Response = reflection_pb2.ServerReflectionResponse
 
 
 def add_reflection(
-    services: Sequence[str], server: grpc.aio.Server, *, idle_seconds: float = IDLE_SECONDS
+    services: Sequence[str],
+    server: grpc.aio.Server,
+    *,
+    gate: Gate = OPEN_GATE,
+    idle_seconds: float = IDLE_SECONDS,
 ) -> None:
     """Serves reflection over `services`, and over itself.
 
     Both versions are the same on the wire, so one servicer answers for both.
     """
     declare_copy(_V1_PATH, package=V1.rpartition(".")[0], original=reflection_pb2.DESCRIPTOR.name)
-    reflection = Reflection((*services, V1, V1_ALPHA), idle_seconds=idle_seconds)
+    reflection = Reflection((*services, V1, V1_ALPHA), gate=gate, idle_seconds=idle_seconds)
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(reflection.serve)
     server.add_generic_rpc_handlers(
         tuple(
@@ -66,13 +72,15 @@ def add_reflection(
 class Reflection:
     """Tells which services there are, and what the contract says about each name."""
 
-    def __init__(self, services: Sequence[str], *, idle_seconds: float) -> None:
+    def __init__(self, services: Sequence[str], *, gate: Gate, idle_seconds: float) -> None:
+        self._gate = gate
         self._services = sorted(services)
         self._idle_seconds = idle_seconds
         self._room = Room(MAX_STREAMS)
 
     async def serve(self, _messages: object, context: Context) -> None:
-        """Answers the requests of one stream."""
+        """Answers the requests of one stream, for everybody whom the server knows."""
+        await self._gate.pass_known(context)
         caller = caller_of(context, "")
         if not self._room.is_free_for(caller):
             await context.abort(

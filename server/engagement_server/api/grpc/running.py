@@ -14,6 +14,7 @@ import grpc
 from engagement_server.api.grpc.answers import UNREAD_SECONDS, Answers
 from engagement_server.api.grpc.call import GrpcCall, caller_of, end_call
 from engagement_server.api.grpc.parsing import Parsing
+from engagement_server.api.grpc.rights import RightsWatch
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError
 from engagement_server.governor.memory import Pressure
@@ -75,6 +76,7 @@ class RunningCalls:
         self._begun: set[Context] = set()
         """Calls whose first message has arrived."""
         self._streams: dict[Context, GrpcCall] = {}
+        self._rights = RightsWatch()
         self._closing: dict[Context, float] = {}
         """Calls that were asked to end under pressure, and since when."""
         self._reads: dict[Context, GrpcCall] = {}
@@ -121,9 +123,10 @@ class RunningCalls:
         return call
 
     def watch(self, context: Context, call: GrpcCall) -> None:
-        """Counts a call as a stream, which ends under pressure as it has asked for."""
+        """Counts a call as a stream, which ends under pressure and with its rights as it has registered."""
         if context in self._connections and context not in self._streams:
             self._streams[context] = call
+            self._rights.add(call)
             _decrement(self._unary, self._connections[context])
 
     def note_answer(self, context: Context, call: GrpcCall, *, size_bytes: int, is_read: bool) -> None:
@@ -250,8 +253,11 @@ class RunningCalls:
     def _end(self, context: Context) -> None:
         connection = self._connections.pop(context)
         _decrement(self._by_connection, connection)
-        if self._streams.pop(context, None) is None:
+        stream = self._streams.pop(context, None)
+        if stream is None:
             _decrement(self._unary, connection)
+        else:
+            self._rights.remove(stream)
         self._closing.pop(context, None)
         self._answers.remove(context)
         self._reads.pop(context, None)

@@ -12,11 +12,15 @@ from engagement.limits import MAX_VIOLATIONS
 from engagement_server.errors import (
     ConflictError,
     DataLossError,
+    ExhaustedError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     PreconditionError,
+    QuotaExceededError,
     RequestError,
     TakenOverError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -35,6 +39,9 @@ CODES: dict[type[RequestError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     DataLossError: grpc.StatusCode.DATA_LOSS,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    ExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -57,11 +64,15 @@ def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:
     )
     details: list[Message] = [info]
     trailing: list[tuple[str, str | bytes]] = []
-    if isinstance(error, UnavailableError):
+    if isinstance(error, QuotaExceededError):
+        details.append(_quota_failure(error))
+    if isinstance(error, UnavailableError | ExhaustedError) and error.retry_delay_seconds is not None:
+        delay_ms = int(error.retry_delay_seconds * 1000)
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(int(error.retry_delay_seconds * 1000))
+        retry.retry_delay.FromMilliseconds(delay_ms)
         details.append(retry)
-        trailing.append(("grpc-retry-pushback-ms", str(int(error.retry_delay_seconds * 1000))))
+        if isinstance(error, UnavailableError):  # clients wait for quotas by themselves
+            trailing.append(("grpc-retry-pushback-ms", str(delay_ms)))
     if isinstance(error, InvalidRequestError) and error.violations:
         details.append(_bad_request(error, room=MAX_DETAILS_BYTES - info.ByteSize() - len(message.encode())))
     trailing.append(_details_entry(code, message, details))
@@ -74,6 +85,18 @@ def describe_internal(request_id: str) -> tuple[grpc.StatusCode, str, Metadata]:
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"requestId": request_id})
     code = grpc.StatusCode.INTERNAL
     return code, message, (_details_entry(code, message, [info]),)
+
+
+def _quota_failure(error: QuotaExceededError) -> error_details_pb2.QuotaFailure:
+    failure = error_details_pb2.QuotaFailure()
+    failure.violations.add(
+        subject="grant",
+        description=_bounded(error.message),
+        api_service=DOMAIN,
+        quota_metric=error.quota,
+        quota_value=int(error.limit),
+    )
+    return failure
 
 
 def _bad_request(error: InvalidRequestError, *, room: int) -> error_details_pb2.BadRequest:

@@ -553,8 +553,21 @@ let answered = null;
 let next = 0;
 let isAsking = false;
 
+// Kept as long as the tab, and sent nowhere but here.
+const TOKEN = "engagement-token";
+
+class StrangerError extends Error {}
+
 async function answer() {
-  const response = await fetch("stats.json", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const response = await fetch("stats.json", { cache: "no-store", headers, signal: AbortSignal.timeout(ANSWER_MS) });
+  byId("token-form").hidden = response.status !== 401;
+  if (response.status === 401) {
+    sessionStorage.removeItem(TOKEN);
+    throw new StrangerError(token ? "This token is not accepted, or its grant lacks the scope operate."
+      : "This server asks who wants to see it: enter a token whose grant has the scope operate.");
+  }
   if (!response.ok) throw new Error(`The server answers with status ${response.status}: ${await response.text()}`);
   const stats = await response.json();
   if (stats === null || typeof stats !== "object") throw new Error("The server answers something that is no state.");
@@ -562,6 +575,11 @@ async function answer() {
 }
 
 function showSilence(error) {
+  if (error instanceof StrangerError) {
+    byId("sampled-sections").hidden = true;
+    showState("down", "Who is asking?", error.message);
+    return;
+  }
   // What the browser says about a connection differs from browser to browser.
   const isAnswer = error.constructor === Error;
   const cause = isAnswer ? error.message.slice(0, 200).trim() : "The server does not answer.";
@@ -591,6 +609,12 @@ async function ask() {
 
 byId("charts").append(...charts.map((chart) => chart.card));
 byId("rules-filter").addEventListener("input", showRules);
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, byId("token").value.trim());
+  byId("token").value = "";
+  ask();
+});
 document.addEventListener("visibilitychange", ask);
 showState("waiting", byId("state-text").textContent, byId("state-detail").textContent, "");
 ask();

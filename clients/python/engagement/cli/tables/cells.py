@@ -13,6 +13,7 @@ from engagement import v1
 from engagement.cli.proto_json import EventSyntaxError, parse_contacts, parse_texts
 from engagement.cli.tables.header import SETS, Content, folded
 from engagement.cli.tables.style import MARKED
+from engagement.masked import SCOPE
 
 Convert = Callable[[Any], Any]
 
@@ -80,6 +81,13 @@ def _read_set(text: str) -> str:
     return name
 
 
+def _refuse_masked(_: str) -> str:
+    raise EventSyntaxError(
+        f"must be empty: the values of these fields are masked; export the events with the scope {SCOPE}",
+        rule="table.masked",
+    )
+
+
 def _read_marks(text: str) -> str:
     if text != MARKED:
         raise EventSyntaxError(f"must be {MARKED}, or nothing", rule="table.marks")
@@ -95,6 +103,7 @@ FROM_TEXT: Final[Mapping[Content, Convert | None]] = {
     Content.CONTACTS: parse_contacts,
     Content.TEXTS: parse_texts,
     Content.SET: _read_set,
+    Content.MASKED: _refuse_masked,
     Content.MARKS: _read_marks,
     Content.DROPPED: None,
 }

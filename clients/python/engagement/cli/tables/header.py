@@ -43,6 +43,8 @@ class Content(Enum):
     """Additional attributes as a JSON object."""
     SET = auto()
     """The name of an attribute set."""
+    MASKED = auto()
+    """The fields whose values the exporting caller did not see."""
     MARKS = auto()
     """Whether the texts of the row are marked."""
     DROPPED = auto()
@@ -80,6 +82,7 @@ _SPECIAL: Final = {
     "set": Content.SET,
     ADDITIONAL: Content.TEXTS,
     _CONTACTS: Content.CONTACTS,
+    "masked_fields": Content.MASKED,
     **dict.fromkeys(_SET_BY_THE_SERVER, Content.DROPPED),
 }
 

@@ -8,7 +8,10 @@ use std::{
 use engagement_attributes::{
     BoxError, Client, Error, Follower, Start, UploadError, UploadSummary,
     buffa::Enumeration,
-    v1::{Event, SubscribeEventsRequest, Tally, subscribe_events_request::Start as StartField},
+    v1::{
+        Event, GetServerInfoRequest, SubscribeEventsRequest, Tally,
+        subscribe_events_request::Start as StartField,
+    },
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,6 +26,7 @@ const PAGE_SIZE: u16 = 2;
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Call {
+    ServerInfo(ServerInfo),
     RecordEvent(RecordOne),
     RecordEvents(RecordSome),
     ListEvents(List),
@@ -33,11 +37,25 @@ pub enum Call {
 impl Call {
     pub async fn make(self, client: &Client, longest_outage: Duration) -> Value {
         match self {
+            Self::ServerInfo(call) => call.make(client).await,
             Self::RecordEvent(call) => call.make(client).await,
             Self::RecordEvents(call) => call.make(client).await,
             Self::ListEvents(call) => call.make(client).await,
             Self::Upload(call) => call.make(client, longest_outage).await,
             Self::Follow(call) => call.make(client, longest_outage).await,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerInfo {}
+
+impl ServerInfo {
+    async fn make(self, client: &Client) -> Value {
+        match client.server().get_server_info(GetServerInfoRequest::default()).await {
+            Ok(response) => json!({"version": response.into_inner().version}),
+            Err(status) => json!({"error": describe(&status.into())}),
         }
     }
 }

@@ -1,9 +1,16 @@
 //! `conversations.json`: what client and server say to each other, message by message.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use engagement_attributes::{
-    Client, Tls,
+    Client, Tls, Token,
     v1::{EntityKind, ListEntitiesRequest},
 };
 use serde::Deserialize;
@@ -30,15 +37,39 @@ struct Conversation {
     expected: Value,
     max_outage_seconds: Option<f64>,
     token: Option<String>,
+    tokens: Option<Vec<ListedToken>>,
     #[serde(default)]
     tls: bool,
+    #[serde(default)]
+    client_certificate: bool,
+}
+
+/// An answer of a function for tokens.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedToken {
+    token: String,
+    expires_in_seconds: Option<u64>,
+}
+
+impl ListedToken {
+    fn answer(&self) -> Token {
+        let token = Token::new(&self.token);
+        match self.expires_in_seconds {
+            Some(seconds) => token.expires_at(SystemTime::now() + Duration::from_secs(seconds)),
+            None => token,
+        }
+    }
 }
 
 #[derive(Clone, Deserialize)]
 struct Addresses {
     address: String,
     tls_address: String,
+    mutual_tls_address: String,
     ca_file: String,
+    certificate_file: String,
+    key_file: String,
 }
 
 impl Addresses {
@@ -49,11 +80,29 @@ impl Addresses {
 }
 
 impl Conversation {
-    fn client(&self, addresses: &Addresses) -> Client {
-        let address = if self.tls { &addresses.tls_address } else { &addresses.address };
+    fn client(&self, addresses: &Addresses, asks: &Arc<AtomicUsize>) -> Client {
+        let address = match (self.tls, self.client_certificate) {
+            (_, true) => &addresses.mutual_tls_address,
+            (true, false) => &addresses.tls_address,
+            (false, false) => &addresses.address,
+        };
         let mut builder = Client::builder(address, &self.name).timeout(TIMEOUT);
-        if self.tls {
-            builder = builder.tls(Tls::ca_pem(fs::read(&addresses.ca_file).unwrap()));
+        if self.tls || self.client_certificate {
+            let mut tls = Tls::ca_pem(fs::read(&addresses.ca_file).unwrap());
+            if self.client_certificate {
+                let certificate = fs::read(&addresses.certificate_file).unwrap();
+                tls = tls.client_certificate(certificate, fs::read(&addresses.key_file).unwrap());
+            }
+            builder = builder.tls(tls);
+        }
+        if let Some(tokens) = self.tokens.clone() {
+            let asks = Arc::clone(asks);
+            builder = builder.token_source(move || {
+                // In order, and then the last one.
+                let number = asks.fetch_add(1, Ordering::SeqCst).min(tokens.len() - 1);
+                let answer = tokens[number].answer();
+                async { Ok(answer) }
+            });
         }
         if let Some(token) = &self.token {
             builder = builder.token(token);
@@ -63,10 +112,17 @@ impl Conversation {
 
     /// What went otherwise than the case says.
     async fn play(self, addresses: Addresses) -> Vec<String> {
-        let client = self.client(&addresses);
+        let asks = Arc::new(AtomicUsize::new(0));
+        let client = self.client(&addresses, &asks);
         let longest = Duration::from_secs_f64(self.max_outage_seconds.unwrap_or(MAX_OUTAGE_SECONDS));
         let mut problems = Vec::new();
-        match timeout(DEADLINE / 2, self.call.make(&client, longest)).await {
+        let outcome = timeout(DEADLINE / 2, self.call.make(&client, longest)).await.map(|mut actual| {
+            if self.tokens.is_some() {
+                actual["token_asks"] = asks.load(Ordering::SeqCst).into();
+            }
+            actual
+        });
+        match outcome {
             Err(_) => problems.push("the call does not end".to_owned()),
             Ok(actual) if !holds(&self.expected, &actual) => {
                 problems.push(format!("got {actual}, expected {}", self.expected));

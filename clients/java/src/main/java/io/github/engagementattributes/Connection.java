@@ -4,6 +4,7 @@ import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptors;
 import io.grpc.Context;
+import io.grpc.Deadline;
 import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
@@ -22,15 +23,25 @@ final class Connection implements AutoCloseable {
   private static final long RETRY_BUFFER_BYTES_PER_CALL = 16L * 1024 * 1024;
   private static final long RETRY_BUFFER_BYTES = 4 * RETRY_BUFFER_BYTES_PER_CALL;
   private static final long CLOSE_SECONDS = 5;
+  private static final Duration SHORTEST_QUOTA_DELAY = Duration.ofMillis(100);
 
   private final ManagedChannel transport;
   private final Channel channel;
   private final Duration timeout;
+  private final Tokens tokens;
+  private final @Nullable ClientCertificate certificate;
 
   /** {@code timeout} is the deadline of unary calls. */
   Connection(
-      String target, ChannelCredentials credentials, @Nullable String token, Duration timeout) {
+      String target,
+      ChannelCredentials credentials,
+      @Nullable ClientCertificate certificate,
+      CallDefaults defaults,
+      Tokens tokens,
+      Duration timeout) {
     this.timeout = timeout;
+    this.tokens = tokens;
+    this.certificate = certificate;
     transport =
         Grpc.newChannelBuilder(target, credentials)
             .defaultServiceConfig(ServiceConfig.RETRIES)
@@ -41,7 +52,7 @@ final class Connection implements AutoCloseable {
             .keepAliveTime(30, TimeUnit.SECONDS)
             .keepAliveTimeout(10, TimeUnit.SECONDS)
             .build();
-    channel = ClientInterceptors.intercept(transport, new CallDefaults(token, timeout));
+    channel = ClientInterceptors.intercept(transport, defaults);
     Reconnector.watch(transport);
   }
 
@@ -53,13 +64,57 @@ final class Connection implements AutoCloseable {
     return timeout;
   }
 
-  /** Makes a call of a blocking stub, and converts its failure. */
+  /** Whether there may be another token after one has expired. */
+  boolean renewsToken() {
+    return tokens.isRenewable();
+  }
+
+  /**
+   * Makes a call of a blocking stub, and converts its failure. Within the deadline, the call is
+   * repeated after TOKEN_EXPIRED, once, and as quotas ask.
+   */
   <T> T call(Supplier<T> call) {
-    try {
-      return call.get();
-    } catch (StatusRuntimeException error) {
-      throw failure(error.getStatus(), error.getTrailers());
+    Deadline ofContext = Context.current().getDeadline();
+    Deadline deadline =
+        ofContext == null ? Deadline.after(timeout.toNanos(), TimeUnit.NANOSECONDS) : ofContext;
+    Context attempts = Context.current().withValue(CallDefaults.DEADLINE, deadline);
+    boolean hasRenewedToken = false;
+    while (true) {
+      Context outer = attempts.attach();
+      try {
+        return call.get();
+      } catch (StatusRuntimeException error) {
+        RuntimeException failure = failure(error.getStatus(), error.getTrailers());
+        boolean isExpired = failure instanceof EngagementException typed && typed.isExpiredToken();
+        if (isExpired && renewsToken() && !hasRenewedToken) {
+          hasRenewedToken = true;
+        } else {
+          awaitQuota(failure, deadline);
+        }
+      } finally {
+        attempts.detach(outer);
+      }
     }
+  }
+
+  /** Waits as long as a quota asks. Throws the failure if that is too late or cannot help. */
+  private void awaitQuota(RuntimeException failure, Deadline deadline) {
+    if (!(failure instanceof EngagementException error)
+        || error.kind() != ErrorKind.QUOTA_EXCEEDED
+        || error.retryDelay().isEmpty()) {
+      throw failure;
+    }
+    long asked = error.retryDelay().get().toNanos();
+    long wait = Math.max(asked, SHORTEST_QUOTA_DELAY.toNanos());
+    if (deadline.timeRemaining(TimeUnit.NANOSECONDS) < wait) {
+      throw failure;
+    }
+    try {
+      TimeUnit.NANOSECONDS.sleep(wait);
+    } catch (InterruptedException interruption) {
+      Thread.currentThread().interrupt();
+    }
+    requireUse();
   }
 
   /** A CancellationException if the caller ended the call, otherwise an EngagementException. */
@@ -89,6 +144,9 @@ final class Connection implements AutoCloseable {
   /** Ends all calls, and waits until the transport has released its sockets. */
   @Override
   public void close() {
+    if (certificate != null) {
+      certificate.close();
+    }
     transport.shutdownNow();
     try {
       transport.awaitTermination(CLOSE_SECONDS, TimeUnit.SECONDS);

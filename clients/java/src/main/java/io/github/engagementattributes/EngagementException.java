@@ -161,6 +161,11 @@ public final class EngagementException extends RuntimeException {
     };
   }
 
+  /** Whether the token of the call has expired, so that another one may help. */
+  boolean isExpiredToken() {
+    return kind == ErrorKind.UNAUTHENTICATED && reason.equals("TOKEN_EXPIRED");
+  }
+
   /**
    * The full text for humans: code, reason, message, and a line for each violation.
    *

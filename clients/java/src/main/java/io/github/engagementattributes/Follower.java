@@ -59,7 +59,7 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
     request = builder.request.build();
     onErasure = builder.onErasure;
     onReconnect = builder.onReconnect;
-    outage = new Outage(builder.maxOutage);
+    outage = new Outage(builder.maxOutage, client.connection().renewsToken());
     cursor = request.getAfterCursor();
     context.addListener(ended -> cancelled.countDown(), Runnable::run);
   }
@@ -242,9 +242,6 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
 
   private void awaitReconnect(EngagementException error) throws InterruptedException {
     disconnect();
-    if (!error.isTransient()) {
-      throw error;
-    }
     Duration delay = outage.delayAfter(error);
     onReconnect.accept(error);
     cancelled.await(delay.toNanos(), TimeUnit.NANOSECONDS);

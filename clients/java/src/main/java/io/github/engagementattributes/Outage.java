@@ -14,18 +14,31 @@ final class Outage {
   private long beganAtNanos;
   private Duration longestNextDelay = FIRST_DELAY;
 
-  Outage(Duration max) {
+  private final boolean renewsToken;
+  private boolean hasRenewedToken;
+
+  /** With {@code renewsToken}, an expired token is an outage, too, once without progress. */
+  Outage(Duration max, boolean renewsToken) {
     this.max = max;
+    this.renewsToken = renewsToken;
   }
 
   /** Records progress: the next failure begins a new outage. */
   void end() {
     isOngoing = false;
+    hasRenewedToken = false;
     longestNextDelay = FIRST_DELAY;
   }
 
-  /** How long to wait before the next attempt. Throws the error if that is too late. */
+  /**
+   * How long to wait before the next attempt. Throws the error if it cannot help or is too late.
+   */
   Duration delayAfter(EngagementException error) {
+    if (renewsToken && !hasRenewedToken && error.isExpiredToken()) {
+      hasRenewedToken = true;
+    } else if (!error.isTransient()) {
+      throw error;
+    }
     long now = System.nanoTime();
     if (!isOngoing) {
       isOngoing = true;

@@ -164,7 +164,7 @@ public final class Uploader {
   private void connectUntilCommitted(
       Chunker chunker, UploadLedger ledger, Mailbox mailbox, Context running)
       throws InterruptedException {
-    Outage outage = new Outage(maxOutage);
+    Outage outage = new Outage(maxOutage, client.connection().renewsToken());
     while (true) {
       Duration delay;
       try (UploadStream stream =
@@ -172,9 +172,6 @@ public final class Uploader {
         stream.run();
         return;
       } catch (EngagementException error) {
-        if (!error.isTransient()) {
-          throw error;
-        }
         delay = outage.delayAfter(error);
       }
       mailbox.runFor(delay, running::isCancelled);

@@ -11,8 +11,10 @@ import io.github.engagementattributes.v1.EntityKind;
 import io.github.engagementattributes.v1.EntityServiceGrpc;
 import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventResult;
+import io.github.engagementattributes.v1.GetServerInfoRequest;
 import io.github.engagementattributes.v1.ListEntitiesRequest;
 import io.github.engagementattributes.v1.ListEventsRequest;
+import io.github.engagementattributes.v1.ServerServiceGrpc;
 import io.github.engagementattributes.v1.StoredEvent;
 import io.github.engagementattributes.v1.SubscribeEventsRequest;
 import io.github.engagementattributes.v1.Tally;
@@ -23,6 +25,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -56,16 +59,41 @@ final class ConversationsTest {
   @MethodSource("conversations")
   @Execution(ExecutionMode.CONCURRENT) // most of them wait most of the time
   void a_conversation_goes_as_written(JsonObject testCase) throws Exception {
-    try (EngagementClient client = connect(testCase)) {
+    ListedTokens tokens = new ListedTokens(testCase.getAsJsonArray("tokens"));
+    try (EngagementClient client = connect(testCase, tokens)) {
       JsonObject expected = testCase.getAsJsonObject("expected");
-      assertEquals(expected, onlyExpected(play(client, testCase), expected));
+      JsonObject outcome = play(client, testCase);
+      if (testCase.has("tokens")) {
+        outcome.addProperty("token_asks", tokens.asks.get());
+      }
+      assertEquals(expected, onlyExpected(outcome, expected));
       assertEquals(List.of(), problems(client));
     }
   }
 
-  private static EngagementClient connect(JsonObject testCase) throws IOException {
-    boolean isTls = testCase.has("tls") && testCase.get("tls").getAsBoolean();
-    String address = addresses.get(isTls ? "tls_address" : "address").getAsString();
+  /** Answers in order, and then with the last one. */
+  private record ListedTokens(JsonArray answers, AtomicInteger asks) implements TokenSource {
+    ListedTokens(JsonArray answers) {
+      this(answers, new AtomicInteger());
+    }
+
+    @Override
+    public Token token() {
+      int number = Math.min(asks.getAndIncrement(), answers.size() - 1);
+      JsonObject answer = answers.get(number).getAsJsonObject();
+      JsonElement seconds = answer.get("expires_in_seconds");
+      return new Token(
+          answer.get("token").getAsString(),
+          seconds == null ? null : Instant.now().plusSeconds(seconds.getAsLong()));
+    }
+  }
+
+  private static EngagementClient connect(JsonObject testCase, TokenSource tokens)
+      throws IOException {
+    boolean isMutual = testCase.has("client_certificate");
+    boolean isTls = testCase.has("tls") || isMutual;
+    String key = isMutual ? "mutual_tls_address" : isTls ? "tls_address" : "address";
+    String address = addresses.get(key).getAsString();
     EngagementClientBuilder builder =
         EngagementClient.builder(address)
             .accountId(testCase.get("name").getAsString())
@@ -73,10 +101,27 @@ final class ConversationsTest {
     if (isTls) {
       builder.tls(Path.of(addresses.get("ca_file").getAsString()));
     }
+    if (isMutual) {
+      builder.clientCertificate(file("certificate_file"), file("key_file"));
+    }
+    if (testCase.has("tokens")) {
+      builder.tokenSource(tokens);
+    }
     if (testCase.has("token")) {
       builder.token(testCase.get("token").getAsString());
     }
     return builder.build();
+  }
+
+  private static Path file(String name) {
+    return Path.of(addresses.get(name).getAsString());
+  }
+
+  private static String version(EngagementClient client) {
+    GetServerInfoRequest request = GetServerInfoRequest.getDefaultInstance();
+    return client
+        .call(ServerServiceGrpc::newBlockingStub, stub -> stub.getServerInfo(request))
+        .getVersion();
   }
 
   private static JsonObject play(EngagementClient client, JsonObject testCase)
@@ -91,6 +136,7 @@ final class ConversationsTest {
     JsonObject outcome = new JsonObject();
     try {
       switch (call.getKey()) {
+        case "server_info" -> outcome.addProperty("version", version(client));
         case "record_event" -> recordEvent(client, arguments, outcome);
         case "record_events" -> recordEvents(client, arguments, outcome);
         case "list_events" -> listEvents(client, outcome);

@@ -1,0 +1,58 @@
+"""Principals: whom a server knows, and what each may do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from engagement_server.access.scopes import SCOPES
+
+ANY_END: Final = "*"
+"""At the end of an account in a grant: any further characters."""
+
+
+class Accounts:
+    """The accounts that a grant covers: exact ids, and beginnings of ids that end in `*`."""
+
+    __slots__ = ("_beginnings", "_exact", "patterns")
+
+    def __init__(self, patterns: Collection[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._exact = frozenset(each for each in patterns if not each.endswith(ANY_END))
+        self._beginnings = tuple(each.removesuffix(ANY_END) for each in patterns if each.endswith(ANY_END))
+
+    def __contains__(self, account_id: str) -> bool:
+        return account_id in self._exact or account_id.startswith(self._beginnings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Accounts) and self.patterns == other.patterns
+
+    def __hash__(self) -> int:
+        return hash(self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody whom the grants name."""
+
+    name: str
+    accounts: Accounts
+    scopes: frozenset[int]
+    sources: frozenset[str] = frozenset()
+    """Values of `Event.source` that it may send; empty for all."""
+    may_authenticate: bool = True
+    """Whether it may set `Event.authenticated`."""
+    is_publishable: bool = False
+    """Whether its credentials are in other people's hands."""
+    events_per_second: float | None = None
+    """What all who have a publishable grant may send together, to one process; None for the default."""
+
+    @property
+    def sees_persons(self) -> bool:
+        """Whether what may identify a person is shown to it."""
+        return SCOPES["read.pii"] in self.scopes
+
+
+EVERYBODY: Final = Principal(name="", accounts=Accounts([ANY_END]), scopes=frozenset(SCOPES.values()))
+"""The caller of a server that does not ask who calls: it may do everything."""

@@ -1,0 +1,39 @@
+"""Asks callers of services that are not of the contract who they are, as far as those need to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from engagement_server.access.scopes import Requirement
+from engagement_server.api.grpc.admission import ASKS_NOBODY
+from engagement_server.api.grpc.call import GrpcCall
+from engagement_server.errors import RequestError
+from engagement_server.metrics import catalogue
+
+if TYPE_CHECKING:
+    from engagement_server.api.grpc.admission import Admission
+    from engagement_server.api.grpc.call import Context
+    from engagement_server.metrics.measures import Measures
+
+_ANY_IDENTITY: Final = Requirement(any_of=frozenset(), is_open=False, has_account=False)
+
+
+class Gate:
+    """The policy of one listener for such services."""
+
+    def __init__(self, admission: Admission, measures: Measures | None) -> None:
+        self._admission = admission
+        self._measures = measures
+
+    async def pass_known(self, context: Context) -> None:
+        """Returns for everybody whom the server knows; ends the calls of others."""
+        try:
+            self._admission.admit(context, _ANY_IDENTITY)
+        except RequestError as error:
+            if self._measures is not None:
+                self._measures.count(catalogue.REFUSED, error.reason).value += 1
+            await GrpcCall(context).end(error)
+
+
+OPEN_GATE: Final = Gate(ASKS_NOBODY, None)
+"""Nobody is asked."""

@@ -1,0 +1,33 @@
+"""Who may see more than probes do, where callers are asked who they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from engagement_server.access.scopes import SCOPES
+from engagement_server.errors import UnauthenticatedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.datastructures import Headers
+
+    from engagement_server.access.identities import Credentials
+
+_BEARER: Final = "bearer "
+
+
+def operators(credentials: Credentials) -> Callable[[Headers], bool]:
+    """Decides by the token of a request: its grant must have the scope `operate`."""
+
+    def may_see(headers: Headers) -> bool:
+        authorization = headers.get("authorization", "")
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            return False
+        try:
+            identity = credentials.identify_token(authorization[len(_BEARER) :].strip())
+        except UnauthenticatedError:
+            return False
+        return SCOPES["operate"] in identity.principal.scopes
+
+    return may_see

@@ -1,0 +1,1 @@
+"""How calls reach the server: certificates and who may reach an address. It knows neither gRPC nor HTTP."""
