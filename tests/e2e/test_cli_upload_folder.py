@@ -260,6 +260,7 @@ def test_of_many_files_only_those_with_something_to_tell_have_a_line(cli: Cli) -
         "in/07.ndjson",
         "  Upload id",
         "  Rejected events and the reasons",
+        "    1 of them",
         "12 files",
         "  Upload ids of all files",
     ]

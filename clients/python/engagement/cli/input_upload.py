@@ -175,6 +175,7 @@ class InputUploads:
         summary.skipped = events.skipped
         summary.converted = events.converted
         summary.rejected_file = str(rejections.path) if rejections.count else ""
+        summary.rejected_for = rejections.kinds.most_frequent()
         summary.damage = events.damage
         summary.is_empty = file.is_empty and not events.damage
         return summary

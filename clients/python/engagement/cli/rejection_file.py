@@ -17,6 +17,7 @@ from google.protobuf import json_format
 from engagement.cli.failures import CommandError
 from engagement.cli.inputs import REPORT_SUFFIX, STDIN
 from engagement.cli.outcomes import Rejection
+from engagement.cli.rejection_kinds import RejectionKinds
 
 _PATH_DIGEST_BYTES: Final = 4
 _MAX_NAME_BYTES: Final = 140
@@ -39,6 +40,7 @@ class RejectionFile:
         self.path = self._numbered(1)
         self.count = 0
         self.first: Rejection | None = None
+        self.kinds = RejectionKinds()
         self._file: IO[str] | None = None
 
     def __enter__(self) -> RejectionFile:
@@ -63,6 +65,7 @@ class RejectionFile:
             raise self._unwritable(error) from error
         self.count += 1
         self.first = self.first or rejection
+        self.kinds.add(rejection)
 
     def _create(self) -> IO[str]:
         for number in count(1):

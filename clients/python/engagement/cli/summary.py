@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,13 @@ import click
 from engagement.cli.failures import ExitStatus
 from engagement.cli.inputs import Inputs
 from engagement.cli.printing import printable
+from engagement.cli.rejection_kinds import RejectionKind
 
 _MAX_PLAIN_LINES: Final = 10
 """Up to so many inputs have a line each, even if there is nothing to tell."""
+_SHOWN_KINDS: Final = 3
+"""Reasons of rejected events that are shown; the report has all."""
+_MAX_MESSAGE_CHARACTERS: Final = 200
 
 
 @dataclass(slots=True)
@@ -33,6 +38,8 @@ class InputSummary:
     seconds: float = 0.0
     upload_id: str = ""
     rejected_file: str = ""
+    rejected_for: Sequence[RejectionKind] = ()
+    """What the rejected events broke, most frequent first."""
     damage: str = ""
     """Where and why the input could not be read to its end; empty if it could."""
     stopped: str = ""
@@ -62,6 +69,7 @@ class InputSummary:
             **_counts([self]),
             "upload_id": self.upload_id or None,
             "rejected_file": self.rejected_file or None,
+            "rejected_for": [kind.to_json() for kind in self.rejected_for],
             "damage": self.damage or None,
             "stopped": self.stopped or None,
             "warning": self.warning or None,
@@ -120,6 +128,7 @@ def _print_one(one: InputSummary) -> None:
         click.echo(f"  Upload id: {printable(one.upload_id)}", err=True)
     if one.rejected_file:
         click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
+        _print_kinds(one.rejected_for)
     if one.erased_before:
         click.echo(f"  Erased before: {one.erased_before:,} of the duplicates, which stay erased.", err=True)
     if one.resumed_by_count:
@@ -130,6 +139,15 @@ def _print_one(one: InputSummary) -> None:
         click.echo(f"  Not all of it was understood: {one.damage}", err=True)
     if one.stopped:
         click.echo(f"  Stopped: {one.stopped}", err=True)
+
+
+def _print_kinds(kinds: Sequence[RejectionKind]) -> None:
+    """Says what most of the rejected events have broken, so that nobody has to open the report for that."""
+    for kind in kinds[:_SHOWN_KINDS]:
+        message = textwrap.shorten(printable(kind.message), _MAX_MESSAGE_CHARACTERS, placeholder=" …")
+        click.echo(f"    {kind.events:,} of them: {message}", err=True)
+    if others := sum(kind.events for kind in kinds[_SHOWN_KINDS:]):
+        click.echo(f"    {others:,} of them: other reasons", err=True)
 
 
 def _counts(summaries: Sequence[InputSummary]) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class _Checker:
             converted=events.converted,
             seconds=time.monotonic() - started,
             rejected_file=str(rejections.path) if rejections.count else "",
+            rejected_for=rejections.kinds.most_frequent(),
             damage=events.damage,
             warning=blanks.warning,
             is_empty=file.is_empty and not events.damage,
