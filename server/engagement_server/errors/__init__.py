@@ -63,7 +63,8 @@
             ├── OverloadedError
             ├── DrainingError
             ├── ProfilePendingError
-            └── StoreUnavailableError
+            ├── StoreUnavailableError
+            └── AuditUnavailableError
 
 They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
 """
@@ -140,6 +141,7 @@ from engagement_server.errors.state import (
     UploadTakenOverError,
 )
 from engagement_server.errors.unavailable import (
+    AuditUnavailableError,
     DrainingError,
     OverloadedError,
     ProfilePendingError,
@@ -150,6 +152,7 @@ __all__ = [
     "MAX_COUNTED_EVENTS",
     "AccountForbiddenError",
     "AccountMismatchError",
+    "AuditUnavailableError",
     "BatchTooLargeError",
     "ChunkChangedError",
     "ChunkTooLargeError",

@@ -44,3 +44,15 @@ class StoreUnavailableError(UnavailableError):
     def is_full(self) -> bool:
         """Whether the disk has no room."""
         return self.metadata["cause"] == "disk full"
+
+
+class AuditUnavailableError(UnavailableError):
+    """The audit log cannot be written, and the call must not go on without its line."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server cannot write its audit log, so nothing was erased or lifted; retry with the same"
+            " request"
+        )
