@@ -51,6 +51,7 @@ _COUNT_SECONDS: Final = 1.0
 def measure_process(measures: Measures, committers: Sequence[Committer], supervisor: Supervisor) -> None:
     """Registers what each process has, workers too."""
     measures.count(catalogue.SPANS_DROPPED)
+    measures.count(catalogue.AUDIT_LOST)
     measures.gauge(catalogue.STALLED_JOBS, read=lambda: supervisor.stalled_jobs)
     measures.gauge(catalogue.MEMORY_BYTES, "used", read=process_bytes)
     measures.gauge(

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 from engagement_server.access.audit_lines import Line
 from engagement_server.access.audit_subjects import subject_hash
+from engagement_server.errors import StoreUnavailableError
 
 MAX_SUBJECTS: Final = 100
 """Ids that a line names."""
@@ -37,6 +38,15 @@ class AuditSettings(NamedTuple):
         return Subjects(hashes, more=sum(1 for _ in rest))
 
 
+def audit_unavailable() -> StoreUnavailableError:
+    """The error of a call that must not go on without its line."""
+    return StoreUnavailableError(
+        "audit log",
+        message="the server cannot write its audit log, so nothing was erased or lifted; retry with the same"
+        " request",
+    )
+
+
 class Auditor(Protocol):
     """Takes the lines of one process. Lines of a kind that is switched off are dropped."""
 
@@ -50,4 +60,4 @@ class Auditor(Protocol):
         """Writes a line soon. One that cannot be written is counted as lost."""
 
     async def record(self, line: Line) -> None:
-        """Returns once a line is on disk. Raises AuditUnavailableError if it cannot be."""
+        """Returns once a line is on disk. Raises StoreUnavailableError if it cannot be."""

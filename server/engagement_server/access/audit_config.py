@@ -13,7 +13,7 @@ from engagement_server.settings import check_settings, setting, shown
 
 MIN_FILE_BYTES: Final = 64 * 1024
 MAX_FILE_BYTES: Final = 1024 * 1024 * 1024
-_DEFAULT_KINDS: Final = ",".join(kind for kind in Kind if kind is not Kind.MASKED_READS)
+_DEFAULT_KINDS: Final = frozenset(str(kind) for kind in Kind if kind is not Kind.MASKED_READS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class AuditConfig:
         "folder.",
     )
     audit_kinds: str = setting(
-        _DEFAULT_KINDS,
+        "",
         metavar="KIND,…",
-        help=f"What the audit log holds: {', '.join(Kind)}.",
+        help=f"What the audit log holds: some of {', '.join(Kind)}. Without it, all but masked-reads.",
     )
     audit_max_bytes: str = setting(
         "16M",
@@ -71,7 +71,8 @@ class AuditConfig:
     @property
     def kinds(self) -> frozenset[str]:
         """What it holds."""
-        return frozenset(kind.strip() for kind in self.audit_kinds.split(","))
+        named = frozenset(kind.strip() for kind in self.audit_kinds.split(","))
+        return named if self.audit_kinds else _DEFAULT_KINDS
 
     @property
     def max_file_bytes(self) -> int:

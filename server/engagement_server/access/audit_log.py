@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from engagement_server.access.audit import AuditSettings
+from engagement_server.access.audit import AuditSettings, audit_unavailable
 from engagement_server.access.audit_folder import AuditFolder
 from engagement_server.access.audit_lines import SUMMED, Event, Kind, Line, encode_line, now_text
 from engagement_server.access.audit_subjects import key_id, read_key
 from engagement_server.access.audit_sums import Sums
-from engagement_server.errors import AuditUnavailableError, ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.metrics import catalogue
 from engagement_server.supervision import call_all, supervise
 
@@ -160,13 +160,13 @@ class AuditLog:
             return
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._is_closing or not queue.add(_Waiting(encode_line(line), written)):
-            raise AuditUnavailableError
+            raise audit_unavailable()
         self._wake.set()
         try:
             async with asyncio.timeout(RECORD_SECONDS):
                 await written
         except TimeoutError as error:
-            raise AuditUnavailableError from error
+            raise audit_unavailable() from error
 
     async def close(self) -> None:
         """Writes what waits."""
@@ -265,5 +265,5 @@ def _settled(waiting: Sequence[_Waiting], done: int) -> list[_Waiting]:
             if number < done:
                 each.written.set_result(None)
             else:
-                each.written.set_exception(AuditUnavailableError())
+                each.written.set_exception(audit_unavailable())
     return rest

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 Examples:
   engagement audit subject c-4711 --account acme --audit-key audit.key
-  grep -h "$(engagement audit subject c-4711 --account acme --audit-key audit.key)" audit/*.jsonl
 
 Exit status: 0 done, 2 wrong usage, or the key cannot be read.
 """

@@ -63,8 +63,7 @@
             ├── OverloadedError
             ├── DrainingError
             ├── ProfilePendingError
-            ├── StoreUnavailableError
-            └── AuditUnavailableError
+            └── StoreUnavailableError
 
 They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
 """
@@ -141,7 +140,6 @@ from engagement_server.errors.state import (
     UploadTakenOverError,
 )
 from engagement_server.errors.unavailable import (
-    AuditUnavailableError,
     DrainingError,
     OverloadedError,
     ProfilePendingError,
@@ -152,7 +150,6 @@ __all__ = [
     "MAX_COUNTED_EVENTS",
     "AccountForbiddenError",
     "AccountMismatchError",
-    "AuditUnavailableError",
     "BatchTooLargeError",
     "ChunkChangedError",
     "ChunkTooLargeError",

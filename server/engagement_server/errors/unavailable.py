@@ -37,22 +37,13 @@ class StoreUnavailableError(UnavailableError):
 
     reason = "STORE_UNAVAILABLE"
 
-    def __init__(self, cause: str) -> None:
-        super().__init__(f"the store is not available ({cause}); retry with the same event ids", cause=cause)
+    def __init__(self, cause: str, *, message: str = "") -> None:
+        """`message` says it better than by the cause alone."""
+        super().__init__(
+            message or f"the store is not available ({cause}); retry with the same event ids", cause=cause
+        )
 
     @property
     def is_full(self) -> bool:
         """Whether the disk has no room."""
         return self.metadata["cause"] == "disk full"
-
-
-class AuditUnavailableError(UnavailableError):
-    """The audit log cannot be written, and the call must not go on without its line."""
-
-    reason = "STORE_UNAVAILABLE"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the server cannot write its audit log, so nothing was erased or lifted; retry with the same"
-            " request"
-        )

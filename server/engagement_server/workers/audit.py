@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from engagement_server.access.audit import audit_unavailable
 from engagement_server.access.audit_lines import SUMMED, Line
 from engagement_server.access.audit_sums import Sums
-from engagement_server.errors import AuditUnavailableError
+from engagement_server.errors import StoreUnavailableError
 from engagement_server.metrics import catalogue
 from engagement_server.supervision import run_in_background
 from engagement_server.workers.channel import Kind
@@ -76,7 +77,7 @@ class RemoteAudit:
         if waiting is None or waiting.done():  # its caller was cancelled
             return
         if message.data:
-            waiting.set_exception(AuditUnavailableError())
+            waiting.set_exception(audit_unavailable())
         else:
             waiting.set_result(None)
 
@@ -128,7 +129,7 @@ class AuditReceiver:
         try:
             await self._auditor.record(_line_decoder.decode(message.data))
             answer = b""
-        except AuditUnavailableError:
+        except StoreUnavailableError:
             pass  # the worker tells its caller
         finally:
             self._channel.send(Kind.AUDIT_RECORD, answer, number=message.number)
