@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -79,6 +80,36 @@ async def test_the_line_of_an_acknowledged_erasure_outlives_a_kill(
     async with connect(server.address) as connection:
         await erase(connection, token)
     assert len(files.lines("erasures", event="begin", principal="dpo")) == 2
+
+
+@BOTH
+async def test_nothing_is_erased_while_the_folder_is_gone(
+    server: ServerProcess, files: AuditFiles, callers: KnownCallers
+) -> None:
+    token = callers.token("dpo")
+    os.kill(server.pid, signal.SIGHUP)
+    await eventually(lambda: bool(files.lines("access", event="tokens-added")), "the token is known")
+    shutil.rmtree(files.folder)
+    async with connect(server.address) as connection:
+        refused = await expect_refused(erase(connection, token))
+        assert (refused.reason, "audit log" in refused.message) == ("STORE_UNAVAILABLE", True)
+        listed = v1.ListEventsRequest(account_id=ACCOUNT)
+        found = await connection.events.ListEvents(listed, metadata=shown(token, ACCOUNT))
+        assert len(found.events) == 3
+        operations = v1.ServerServiceStub(connection.channel)
+
+        async def says(problem: str) -> bool:
+            request = v1.GetServerStatsRequest()
+            stats = await operations.GetServerStats(request, metadata=shown(token))
+            (check,) = [each for each in stats.checks if each.name == "audit log"]
+            return problem in check.problem if problem else not check.problem
+
+        await eventually(lambda: says("No such file or directory"), "the check says so")
+        files.folder.mkdir()
+        assert (await erase(connection, token)).erased_events == 3
+        await eventually(lambda: says(""), "all is well again")
+    (line,) = files.lines("exports")  # it has waited
+    assert (line["method"].endswith("/ListEvents"), line["events"]) == (True, 3)
 
 
 @BOTH
