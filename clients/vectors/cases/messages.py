@@ -149,6 +149,12 @@ def events() -> list[Json]:
                         )
                     ],
                     violations_total=1,
+                    metadata={
+                        "field": "customer_info.balance",
+                        "rule": "string.max_len",
+                        "description": "too long",
+                        "violationsTotal": "1",
+                    },
                 ),
             ),
         ),
