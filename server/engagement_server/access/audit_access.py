@@ -11,13 +11,13 @@ from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Any, Final
 
 from engagement_server.access.audit_lines import Event, Kind, Line, now_text
+from engagement_server.access.principals import Principal
 
 if TYPE_CHECKING:
     from engagement_server.access.audit_log import AuditLog
     from engagement_server.access.directory import Known
     from engagement_server.access.files import AllContents
     from engagement_server.access.grants import Grants
-    from engagement_server.access.principals import Principal
     from engagement_server.access.watch import AccessWatch
 
 MAX_NAMES: Final = 100
@@ -43,15 +43,17 @@ class AccessAudit:
     def _take(self, contents: AllContents) -> None:
         before, self._known = self._known, self._watch.directory.known
         digests = _digests(contents)
-        for event, names in _changed_tokens(before, self._known):
-            self._write_names(event, names, digests)
-        for event, names in _changed_principals(before.grants, self._known.grants):
-            self._write_names(event, names, digests)
-        for name, keys in _changed_keys(before.grants, self._known.grants):
-            self._write(Event.PRINCIPAL_CHANGED, names=(name,), keys=keys, files=digests)
+        if before.secrets is not self._known.secrets:
+            for event, names in _changed_tokens(before, self._known):
+                self._write_names(event, names, digests)
+            self._note_expiries()
+        if before.grants is not self._known.grants:
+            for event, names in _changed_principals(before.grants, self._known.grants):
+                self._write_names(event, names, digests)
+            for name, keys in _changed_keys(before.grants, self._known.grants):
+                self._write(Event.PRINCIPAL_CHANGED, names=(name,), keys=keys, files=digests)
         if before.keys is not self._known.keys:
             self._write(Event.JWT_KEYS_CHANGED, files=digests)
-        self._note_expiries()
 
     def _note_expiries(self) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -101,29 +103,28 @@ def _changed_principals(before: Grants, after: Grants) -> Iterator[tuple[Event, 
 
 def _changed_keys(before: Grants, after: Grants) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Principals that are there before and after, each with the keys whose values differ."""
-    old, new = _described(before), _described(after)
-    for name in sorted(old.keys() & new.keys()):
-        if keys := sorted(key for key in new[name] if new[name][key] != old[name][key]):
-            yield name, tuple(keys)
+    old, new = ({each.name: each for each in grants.principals} for grants in (before, after))
+    changed: defaultdict[str, set[str]] = defaultdict(set)
+    for key in ("token", "jwt", "certificate"):
+        for name in _changed_owners(getattr(before, f"by_{key}"), getattr(after, f"by_{key}")):
+            changed[name].add(f"{key}s")
+    for name in old.keys() & new.keys():
+        if old[name] != new[name]:
+            changed[name] |= {
+                _KEYS.get(each.name, each.name)
+                for each in fields(Principal)
+                if getattr(old[name], each.name) != getattr(new[name], each.name)
+            }
+    for name in sorted(changed.keys() & old.keys() & new.keys()):
+        yield name, tuple(sorted(changed[name]))
 
 
-def _described(grants: Grants) -> dict[str, dict[str, Any]]:  # Any: values of all keys
-    """What each principal is granted, by the keys of the file."""
-    owned: defaultdict[str, dict[str, set[Any]]] = defaultdict(
-        lambda: {"tokens": set(), "jwts": set(), "certificates": set()}
-    )
-    by_kind: tuple[tuple[str, Mapping[Any, Principal]], ...] = (
-        ("tokens", grants.by_token),
-        ("jwts", grants.by_jwt),
-        ("certificates", grants.by_certificate),
-    )
-    for kind, credentials in by_kind:
-        for credential, principal in credentials.items():
-            owned[principal.name][kind].add(credential)
-    return {
-        principal.name: {
-            **{_KEYS.get(each.name, each.name): getattr(principal, each.name) for each in fields(principal)},
-            **owned[principal.name],
-        }
-        for principal in grants.principals
-    }
+def _changed_owners(
+    before: Mapping[Any, Principal], after: Mapping[Any, Principal]
+) -> Iterator[str]:  # Any: credentials of all kinds
+    """The names of principals that have gained or lost a credential of a kind."""
+    for credential in before.keys() | after.keys():
+        owners = [known[credential].name for known in (before, after) if credential in known]
+        if len(set(owners)) == 1 and len(owners) > 1:
+            continue
+        yield from owners
