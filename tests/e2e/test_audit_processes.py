@@ -23,6 +23,7 @@ from tests.support.contract import methods
 from tests.support.events import customer_events
 from tests.support.filled_messages import fill
 from tests.support.known_callers import KnownCallers, principal, shown
+from tests.support.management import ask
 from tests.support.personal_events import OPEN, SECRET, personal_events
 from tests.support.raw_subscription import subscribing
 from tests.support.refused_call import expect_refused
@@ -125,7 +126,10 @@ async def test_lines_of_all_processes_are_there_after_a_stop(
             with suppress(grpc.aio.AioRpcError):
                 await connection.events.GetEvent(get, metadata=shown(token, ACCOUNT))
             await expect_refused(connection.events.GetEvent(get))
+    assert ask(server.http_address, "/metrics").status == 401
     assert server.stop() == 0
+    (visitor,) = files.lines("denials", method="http")
+    assert visitor["address"] == "127.0.0.1"
     failed = files.lines("reads", event="failed", principal="dpo")
     denied = files.lines("denials", outcome="TOKEN_MISSING")
     assert [sum(each.get("count", 1) for each in found) for found in (failed, denied)] == [8, 8]
