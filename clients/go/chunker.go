@@ -296,10 +296,5 @@ func signal(channel chan struct{}) {
 // tooLarge returns the error of an event that is larger than events may be, in the server's terms.
 func tooLarge(bytes int) *v1.EventError {
 	description := fmt.Sprintf("must take at most %d bytes, takes %d", maxEventBytes, bytes)
-	return &v1.EventError{
-		Reason:          v1.ErrorReason_ERROR_REASON_FIELD_INVALID,
-		Message:         "the event " + description,
-		Violations:      []*v1.FieldViolation{{Rule: "server.event.max_bytes", Description: description}},
-		ViolationsTotal: 1,
-	}
+	return fieldInvalid("the event "+description, "", "server.event.max_bytes", description)
 }

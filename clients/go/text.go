@@ -64,10 +64,18 @@ func explainText(err error, message any) error {
 
 // notText returns the error of an event that has a text that is not UTF-8, in the server's terms.
 func notText(path string) *v1.EventError {
+	return fieldInvalid(path+": "+textDescription, path, textRule, textDescription)
+}
+
+// fieldInvalid returns the error of an event that breaks one rule, as the server describes it.
+func fieldInvalid(message, path, rule, description string) *v1.EventError {
 	return &v1.EventError{
 		Reason:          v1.ErrorReason_ERROR_REASON_FIELD_INVALID,
-		Message:         path + ": " + textDescription,
-		Violations:      []*v1.FieldViolation{{Field: path, Rule: textRule, Description: textDescription}},
+		Message:         message,
+		Violations:      []*v1.FieldViolation{{Field: path, Rule: rule, Description: description}},
 		ViolationsTotal: 1,
+		Metadata: map[string]string{
+			"field": path, "rule": rule, "description": description, "violationsTotal": "1",
+		},
 	}
 }

@@ -7,21 +7,24 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import uvloop
 
+from engagement_server.access.audit_config import AUDIT_OFF
 from engagement_server.access.config import ACCESS_OFF
 from engagement_server.api.observers import Observers
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.checks import Readiness
 from engagement_server.http.stats import StatsDocument
+from engagement_server.http.visitors import note_refused_visitor
 from engagement_server.listeners import open_certificate, require_protected_listeners
 from engagement_server.metrics.catalogue import READY
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
-from engagement_server.oversight import trace_process
+from engagement_server.oversight import VERSION, trace_process
 from engagement_server.service_manager import ServiceManager
 from engagement_server.supervision import run_in_background, supervise
 from engagement_server.telemetry.config import DEFAULT_LINES
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement import v1
+    from engagement_server.access.audit_config import AuditConfig
+    from engagement_server.access.audit_log import AuditLog
     from engagement_server.access.config import AccessConfig
     from engagement_server.access.identities import Credentials
     from engagement_server.access.watch import AccessWatch
@@ -98,6 +103,7 @@ def serve(  # noqa: PLR0913  # all but one are named at the call
     log: LogConfig | None = None,
     workers: WorkerConfig | None = None,
     access: AccessConfig = ACCESS_OFF,
+    audit: AuditConfig = AUDIT_OFF,
     http: HttpConfig | None = None,
     lines: LogLineConfig = DEFAULT_LINES,
     report: Report = print_addresses,
@@ -110,7 +116,18 @@ def serve(  # noqa: PLR0913  # all but one are named at the call
     asks_identity = access.is_on
     for warning in require_protected_listeners(config, http, asks_identity=asks_identity):
         _log.warning("%s", warning)
-    uvloop.run(_serve(config, log=log, workers=workers, access=access, http=http, lines=lines, report=report))
+    uvloop.run(
+        _serve(
+            config,
+            log=log,
+            workers=workers,
+            access=access,
+            audit=audit,
+            http=http,
+            lines=lines,
+            report=report,
+        )
+    )
 
 
 async def _serve(  # noqa: PLR0913  # all but one are named at the call
@@ -119,6 +136,7 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     log: LogConfig | None,
     workers: WorkerConfig | None,
     access: AccessConfig,
+    audit: AuditConfig,
     http: HttpConfig | None,
     lines: LogLineConfig,
     report: Report,
@@ -136,17 +154,25 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         files = open_certificate(config)
         if files is not None:
             ending.callback(asyncio.create_task(supervise("watch-certificate", files.watch)).cancel)
-        reloads = [] if files is None else [files.reload]
-        _reload_on_hangup(reloads if watch is None else [*reloads, watch.look_now])
+        audit_log = _open_audit(audit, config, measures, watch)
+        if audit_log is not None:
+            ending.push_async_callback(audit_log.close)
+        _reload_on_hangup(
+            [
+                *([] if files is None else [files.reload]),
+                *([] if watch is None else [watch.look_now]),
+                *([] if audit_log is None else [audit_log.reopen]),
+            ]
+        )
         credentials = None if watch is None else watch.directory
-        port = await _open_port(config, http, measures, readiness, stats, files, credentials)
+        port = await _open_port(config, http, measures, readiness, stats, files, credentials, audit_log)
         if port is not None:
             ending.push_async_callback(port.close)
         tracing = trace_process(config, measures, name="server")
         if tracing is not None:
             ending.push_async_callback(tracing.close)
         tracer = None if tracing is None else tracing.tracer
-        observers = Observers(measures, lines, tracer)
+        observers = Observers(measures, lines, tracer, audit_log)
         starting = asyncio.create_task(_start(config, log, workers, observers, access=watch, files=files))
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # it waits for the log, or for its workers
@@ -181,6 +207,22 @@ def _watch_access(access: AccessConfig, config: Config) -> AccessWatch | None:
     from engagement_server.access.watch import AccessWatch  # noqa: PLC0415  # most servers ask nobody
 
     return AccessWatch(access)
+
+
+def _open_audit(
+    audit: AuditConfig, config: Config, measures: Measures, watch: AccessWatch | None
+) -> AuditLog | None:
+    """Begins the audit log, if there is to be one. Raises ConfigurationError."""
+    if not audit.is_on:
+        return None
+    from engagement_server.access.audit_access import AccessAudit  # noqa: PLC0415  # most servers have none
+    from engagement_server.access.audit_log import AuditLog  # noqa: PLC0415
+
+    audit_log = AuditLog.open(audit, data=config.data, measures=measures)
+    audit_log.begin(version=VERSION)
+    if watch is not None:
+        AccessAudit(audit_log, watch)
+    return audit_log
 
 
 def _reload_on_hangup(reloads: Sequence[Callable[[], None]]) -> None:
@@ -235,6 +277,7 @@ async def _open_port(  # noqa: PLR0913, PLR0917  # the parts that `_serve` makes
     stats: StatsDocument,
     files: CertificateFiles | None,
     credentials: Credentials | None,
+    audit: AuditLog | None,
 ) -> ManagementPort | None:
     """The management port, unless there is to be none. Raises ConfigurationError."""
     if http is None or not http.is_on:
@@ -254,6 +297,7 @@ async def _open_port(  # noqa: PLR0913, PLR0917  # the parts that `_serve` makes
         listen=config.listen,
         context=None if files is None else lambda: files.context,
         credentials=credentials,
+        on_refused=None if audit is None else partial(note_refused_visitor, audit),
     )
 
 

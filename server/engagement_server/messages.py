@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from engagement import v1
 from engagement.wire import length_delimited
 from engagement_server.cursor import CURSOR_BYTES
-from engagement_server.model import NO_ERASURE, SourceDigest
+from engagement_server.model import ALLOWED_MARK, NO_ERASURE, SourceDigest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,8 @@ class Mask(Protocol):
         """Hides values of a profile, and says where."""
 
 
+MAX_FACT_BYTES = 512
+"""Limit on a text in the metadata of an error, and on others in the details of a status."""
 MAX_DAMAGE_CHARACTERS = 1024
 """Limit on the text that says why a partition is refused."""
 
@@ -110,6 +112,31 @@ def fill_result(result: v1.EventResult, verdict: Verdict, *, cursors: Cursors) -
         result.cursor = cursors.encode(verdict.position)
     if verdict.error:
         result.error.ParseFromString(verdict.error)
+        add_facts(result.error, event_id=verdict.event_id)
+
+
+def add_facts(error: v1.EventError, *, event_id: str) -> None:
+    """Adds the facts for programs that follow from the rest of an error: nobody has to store them."""
+    if error.reason == v1.ErrorReason.ERROR_REASON_EVENT_ID_CONFLICT:
+        error.metadata["eventId"] = event_id
+        return
+    for first in error.violations[:1]:
+        facts = {"field": first.field, "rule": first.rule, "description": first.description}
+        for name, text in facts.items():
+            error.metadata[name] = bounded(text)
+        if error.reason == v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN:
+            _, mark, allowed = first.description.partition(ALLOWED_MARK)
+            if mark:
+                error.metadata["allowed"] = allowed
+    error.metadata["violationsTotal"] = str(error.violations_total)
+
+
+def bounded(text: str, *, max_bytes: int = MAX_FACT_BYTES) -> str:
+    """The text, cut if it is longer than facts about an error may be."""
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
+    return encoded[:max_bytes].decode(errors="ignore") + "…"
 
 
 def source_message(source: SourceDigest | None) -> v1.SourceDigest | None:

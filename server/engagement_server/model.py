@@ -19,6 +19,8 @@ class Outcome(IntEnum):
     SUPPRESSED = v1.Outcome.OUTCOME_SUPPRESSED
 
 
+ALLOWED_MARK = "; allowed: "
+"""In the description of a value that is on no list of entities: before the names that are."""
 _MAX_CHARACTER_BYTES = 4
 # Times, a cursor, and the names and lengths of the fields of a stored event.
 _MAX_ENVELOPE_BYTES = 128
@@ -84,7 +86,9 @@ class Verdict(NamedTuple):
     @property
     def max_result_bytes(self) -> int:
         """A bound on the bytes that the result takes in a response."""
-        return len(self.error) + _MAX_CHARACTER_BYTES * len(self.event_id) + _MAX_ENVELOPE_BYTES
+        # The error says what is in it once more, as facts for programs.
+        texts = len(self.error) + _MAX_CHARACTER_BYTES * len(self.event_id)
+        return 2 * (texts + _MAX_ENVELOPE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

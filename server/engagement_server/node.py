@@ -159,6 +159,7 @@ class Server:
             meter=self._meter,
             access=access,
             certificate=files,
+            audit=observers.audit,
         )
         self._watching: list[asyncio.Task[None]] = []
         self.address = ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from engagement_server.access.audit import Auditor
     from engagement_server.access.watch import AccessWatch
     from engagement_server.api.grpc.endpoint import Endpoint
     from engagement_server.config import Config
@@ -50,6 +51,7 @@ _COUNT_SECONDS: Final = 1.0
 def measure_process(measures: Measures, committers: Sequence[Committer], supervisor: Supervisor) -> None:
     """Registers what each process has, workers too."""
     measures.count(catalogue.SPANS_DROPPED)
+    measures.count(catalogue.AUDIT_LOST)
     measures.gauge(catalogue.STALLED_JOBS, read=lambda: supervisor.stalled_jobs)
     measures.gauge(catalogue.MEMORY_BYTES, "used", read=process_bytes)
     measures.gauge(
@@ -173,13 +175,16 @@ class Oversight:
         meter: MemoryMeter,
         access: AccessWatch | None = None,
         certificate: CertificateFiles | None = None,
+        audit: Auditor | None = None,
     ) -> None:
         """Takes the logs by partition.
 
-        `access` is there if callers are asked who they are, `certificate` if calls come over TLS.
+        `access` is there if callers are asked who they are, `certificate` if calls come over TLS, `audit` if
+        there is an audit log.
         """
         self._access = access
         self._certificate = certificate
+        self._audit = audit
         self._logs = logs
         self._presence = presence
         self._supervisor = supervisor
@@ -208,6 +213,8 @@ class Oversight:
             ),
             Check("memory", "" if pressure is Pressure.NONE else f"pressure is {pressure.name.lower()}"),
             *self._certificate_checks(),
+            # Reads and events go on; erasures are refused one by one.
+            *([] if self._audit is None else [Check("audit log", self._audit.problem, is_required=False)]),
         ]
 
     def _certificate_checks(self) -> list[Check]:

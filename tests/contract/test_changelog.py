@@ -21,7 +21,7 @@ def members(node: Message, name: str) -> Iterator[tuple[str, bytes]]:
         for part in value if field.name in CONTAINERS | MEMBERS else ():
             if field.name in MEMBERS:
                 yield f"{name}.{part.name}", part.SerializeToString(deterministic=True)
-            else:
+            elif not (field.name == "nested_type" and part.options.map_entry):  # said by its field
                 yield from members(part, f"{name}.{part.name}")
 
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, v1
+from tests.support.audit_lines import KEY
 from tests.support.cli_process import Cli
 from tests.support.connection import ACCOUNT, connect
 from tests.support.events import customer_event, noise
@@ -23,6 +24,7 @@ from tests.support.waiting import eventually
 
 _DISK_BYTES = 72 << 20
 _RESERVE_MEGABYTES = 24
+_AUDITED_DISK_BYTES = 16 << 20
 
 
 @pytest.fixture
@@ -137,3 +139,33 @@ async def test_a_full_disk_stops_the_taking_of_events_alone_until_there_is_room(
             ready = await asyncio.to_thread(ask, server.http_address, "/readyz?verbose")
             assert "[+] room on the disk\n" in ready.text
             await connection.record_batch(large_events(900_000))
+
+
+async def test_a_full_disk_lets_nothing_be_erased_without_its_audit_line(tmp_path: Path) -> None:
+    (tmp_path / "audit.key").write_bytes(KEY)
+    folder = tmp_path / "data" / "audit"
+    options = ("--audit", str(folder), "--audit-key", str(tmp_path / "audit.key"), "--http", "127.0.0.1:0")
+    server = SmallDiskServer(tmp_path / "data", options=options)
+    with small_disk(server, size_bytes=_AUDITED_DISK_BYTES):
+        server.start()
+        async with (
+            EngagementClient(server.address, account_id=ACCOUNT) as client,
+            connect(server.address) as connection,
+        ):
+            await client.record_events([customer_event("one"), customer_event("two")])
+            server.fill_disk()
+            privacy = v1.PrivacyServiceStub(connection.channel)
+            request = v1.EraseConsumerRequest(
+                account_id=ACCOUNT, request_id="ticket", subjects=[v1.Subject(consumer_id="ada")]
+            )
+            refused = await expect_refused(privacy.EraseConsumer(request))
+            assert (refused.reason, "audit log" in refused.message) == ("STORE_UNAVAILABLE", True)
+            assert await stored_ids(client) == ["one", "two"]
+            ready = ask(server.http_address, "/readyz?verbose")
+            assert (ready.status, f"[!] audit log: {folder}: No space left" in ready.text) == (200, True)
+            server.free_disk()
+            assert (await privacy.EraseConsumer(request)).erasure.erased_events == 2
+            await eventually(
+                lambda: "[+] audit log" in ask(server.http_address, "/readyz?verbose").text,
+                "the audit log works again",
+            )

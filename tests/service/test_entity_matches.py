@@ -227,8 +227,11 @@ async def test_the_allowed_names_are_shown_as_far_as_there_is_room(
     assert len(refused.metadata["allowed"]) > len(refused.violations[0][2]) or name is wide_name
     response = await ingest.RecordEvents(some(*[bad] * 500, allow_partial=True))
     assert response.tally.rejected == 500
+    error = response.results[0].error
+    assert error.metadata["allowed"] in error.metadata["description"]
+    error.ClearField("metadata")  # is not stored
     # Even with the longest id, four stored results fit in a page.
-    assert response.results[0].error.ByteSize() < 1000 - 128
+    assert error.ByteSize() < 1000 - 128
 
 
 async def test_a_full_list_of_usual_names_is_shown_as_a_whole(client: EngagementClient) -> None:

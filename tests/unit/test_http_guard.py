@@ -38,6 +38,7 @@ async def status(guard: Guard, target: str, *, token: str = "") -> int:
         "path": path,
         "query_string": query.encode(),
         "headers": headers,
+        "client": ("192.0.2.1", 4711),
     }
     await guard(scope, receive, send)
     code: int = sent[0]["status"]
@@ -59,3 +60,15 @@ async def test_everything_else_asks_if_there_is_somebody_to_ask(path: str) -> No
     assert await status(guard, path, token="bad") == 401
     assert await status(guard, path, token="good") == 200
     assert await status(Guard(PlainTextResponse("ok"), hosts=Hosts("127.0.0.1")), path) == 200
+
+
+async def test_whoever_is_refused_is_told_to_the_audit_log() -> None:
+    refused: list[str] = []
+    guard = Guard(
+        PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), may_see=is_known, on_refused=refused.append
+    )
+    assert await status(guard, "/metrics", token="good") == 200
+    assert await status(guard, "/livez") == 200
+    assert refused == []
+    assert await status(guard, "/metrics") == 401
+    assert refused == ["192.0.2.1"]

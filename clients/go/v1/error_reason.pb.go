@@ -243,7 +243,8 @@ const (
 	ErrorReason_ERROR_REASON_DRAINING ErrorReason = 81
 	// The store cannot write or read, for example because the disk is full; or
 	// the replicated log has no quorum, or this node is cut off from it.
-	// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+	// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids. An erasure
+	// has it too while the server cannot write its audit log.
 	//
 	//	{"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 82

@@ -751,7 +751,7 @@ func (x *EventResult) GetError() *EventError {
 }
 
 // `EventError` explains why one event was rejected. The server sets every
-// field.
+// field; clients set those of an event that they do not send.
 type EventError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Reason for programs to branch on.
@@ -764,8 +764,13 @@ type EventError struct {
 	// Number of broken rules, including those not listed, or a lower bound: checks
 	// end soon after the rules that are listed.
 	ViolationsTotal int32 `protobuf:"varint,4,opt,name=violations_total,json=violationsTotal,proto3" json:"violations_total,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Facts for programs: the metadata that the `google.rpc.ErrorInfo` of a call has
+	// which is refused for this reason, such as `field`, `rule`, `description` and
+	// `violationsTotal` of FIELD_INVALID. Paths start at the event. Each value
+	// takes at most 2,048 bytes. Publishable grants are told no `allowed` names.
+	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EventError) Reset() {
@@ -824,6 +829,13 @@ func (x *EventError) GetViolationsTotal() int32 {
 		return x.ViolationsTotal
 	}
 	return 0
+}
+
+func (x *EventError) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // `FieldViolation` is one broken rule of one field. The server sets every
@@ -1031,7 +1043,7 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x120\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x16.engagement.v1.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06cursor\x18\x04 \x01(\tR\x06cursor\x12/\n" +
-	"\x05error\x18\x05 \x01(\v2\x19.engagement.v1.EventErrorR\x05error\"\xc4\x01\n" +
+	"\x05error\x18\x05 \x01(\v2\x19.engagement.v1.EventErrorR\x05error\"\xc6\x02\n" +
 	"\n" +
 	"EventError\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.engagement.v1.ErrorReasonR\x06reason\x12\x18\n" +
@@ -1039,7 +1051,11 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"violations\x18\x03 \x03(\v2\x1d.engagement.v1.FieldViolationR\n" +
 	"violations\x12)\n" +
-	"\x10violations_total\x18\x04 \x01(\x05R\x0fviolationsTotal\"\\\n" +
+	"\x10violations_total\x18\x04 \x01(\x05R\x0fviolationsTotal\x12C\n" +
+	"\bmetadata\x18\x05 \x03(\v2'.engagement.v1.EventError.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\\\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12 \n" +
@@ -1076,7 +1092,7 @@ func file_engagement_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engagement_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_engagement_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_engagement_v1_event_proto_goTypes = []any{
 	(AttributeSet)(0),             // 0: engagement.v1.AttributeSet
 	(Outcome)(0),                  // 1: engagement.v1.Outcome
@@ -1089,32 +1105,34 @@ var file_engagement_v1_event_proto_goTypes = []any{
 	(*FieldViolation)(nil),        // 8: engagement.v1.FieldViolation
 	(*Tally)(nil),                 // 9: engagement.v1.Tally
 	nil,                           // 10: engagement.v1.Event.AdditionalAttributesEntry
-	(*CustomerInfo)(nil),          // 11: engagement.v1.CustomerInfo
-	(*PersonalInfo)(nil),          // 12: engagement.v1.PersonalInfo
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(ErrorReason)(0),              // 14: engagement.v1.ErrorReason
+	nil,                           // 11: engagement.v1.EventError.MetadataEntry
+	(*CustomerInfo)(nil),          // 12: engagement.v1.CustomerInfo
+	(*PersonalInfo)(nil),          // 13: engagement.v1.PersonalInfo
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(ErrorReason)(0),              // 15: engagement.v1.ErrorReason
 }
 var file_engagement_v1_event_proto_depIdxs = []int32{
-	11, // 0: engagement.v1.Event.customer_info:type_name -> engagement.v1.CustomerInfo
-	12, // 1: engagement.v1.Event.personal_info:type_name -> engagement.v1.PersonalInfo
+	12, // 0: engagement.v1.Event.customer_info:type_name -> engagement.v1.CustomerInfo
+	13, // 1: engagement.v1.Event.personal_info:type_name -> engagement.v1.PersonalInfo
 	10, // 2: engagement.v1.Event.additional_attributes:type_name -> engagement.v1.Event.AdditionalAttributesEntry
 	2,  // 3: engagement.v1.StoredEvent.event:type_name -> engagement.v1.Event
-	13, // 4: engagement.v1.StoredEvent.receive_time:type_name -> google.protobuf.Timestamp
+	14, // 4: engagement.v1.StoredEvent.receive_time:type_name -> google.protobuf.Timestamp
 	4,  // 5: engagement.v1.StoredEvent.upload:type_name -> engagement.v1.UploadPlace
 	0,  // 6: engagement.v1.EventFilter.attribute_sets:type_name -> engagement.v1.AttributeSet
-	13, // 7: engagement.v1.EventFilter.start_time:type_name -> google.protobuf.Timestamp
-	13, // 8: engagement.v1.EventFilter.end_time:type_name -> google.protobuf.Timestamp
-	13, // 9: engagement.v1.EventFilter.receive_start_time:type_name -> google.protobuf.Timestamp
-	13, // 10: engagement.v1.EventFilter.receive_end_time:type_name -> google.protobuf.Timestamp
+	14, // 7: engagement.v1.EventFilter.start_time:type_name -> google.protobuf.Timestamp
+	14, // 8: engagement.v1.EventFilter.end_time:type_name -> google.protobuf.Timestamp
+	14, // 9: engagement.v1.EventFilter.receive_start_time:type_name -> google.protobuf.Timestamp
+	14, // 10: engagement.v1.EventFilter.receive_end_time:type_name -> google.protobuf.Timestamp
 	1,  // 11: engagement.v1.EventResult.outcome:type_name -> engagement.v1.Outcome
 	7,  // 12: engagement.v1.EventResult.error:type_name -> engagement.v1.EventError
-	14, // 13: engagement.v1.EventError.reason:type_name -> engagement.v1.ErrorReason
+	15, // 13: engagement.v1.EventError.reason:type_name -> engagement.v1.ErrorReason
 	8,  // 14: engagement.v1.EventError.violations:type_name -> engagement.v1.FieldViolation
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 15: engagement.v1.EventError.metadata:type_name -> engagement.v1.EventError.MetadataEntry
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_event_proto_init() }
@@ -1135,7 +1153,7 @@ func file_engagement_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_event_proto_rawDesc), len(file_engagement_v1_event_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

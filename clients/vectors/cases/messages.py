@@ -149,6 +149,7 @@ def events() -> list[Json]:
                         )
                     ],
                     violations_total=1,
+                    metadata={"rule": "string.max_len"},
                 ),
             ),
         ),
@@ -160,6 +161,7 @@ def events() -> list[Json]:
                 error=v1.EventError(
                     reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN,
                     message="customer_info.customer_type: not on the list",
+                    metadata={"allowed": '"gold", "silver"'},
                 ),
             ),
         ),

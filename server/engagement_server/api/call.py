@@ -45,6 +45,9 @@ class Call(Protocol):
         each connection would compress them anew (docs/decisions/0013-subscriptions-share-frames.md).
         """
 
+    def note_events(self, count: int) -> None:
+        """Notes that the answer shows so many events, or so many more."""
+
     def on_close(self, close: Callable[[Cause], None]) -> None:
         """Registers how this stream ends if the process takes too much memory, or its caller loses rights."""
 

@@ -54,6 +54,7 @@ class EventHandlers:
             return _find(reader, request, partition.cursors)
 
         row = await read_with_catch_up(partition.log, lambda: partition.readers.run(find, caller=call.caller))
+        call.note_events(1)
         if read_mask is None:
             return event_fields((row,), cursors=partition.cursors, mask=mask)[0]
         stored = stored_event_message(row, cursors=partition.cursors)
@@ -93,6 +94,7 @@ class EventHandlers:
                     cursor=cursors.encode(damage.first_position),
                     nextPageToken=cursors.encode_page(resume, arguments=arguments),
                 ) from damage
+            call.note_events(len(page.rows))
             rest = v1.ListEventsResponse()
             if page.next_position is not None:
                 rest.next_page_token = cursors.encode_page(page.next_position, arguments=arguments)
@@ -115,7 +117,14 @@ class EventHandlers:
         mask = mask_of(call.identity)
         require_open(request.filter, mask)
         subscriptions = self._partitions.of(request.account_id).subscriptions
-        await subscriptions.serve(request, call, mask=mask, caller=call.caller, on_close=call.on_close)
+        await subscriptions.serve(
+            request,
+            call,
+            mask=mask,
+            caller=call.caller,
+            on_close=call.on_close,
+            on_events=call.note_events,
+        )
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""

@@ -1,4 +1,4 @@
-"""What sees the calls of a process: its measures, its log lines and its traces."""
+"""What sees the calls of a process: its measures, its log lines, its traces and its audit log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from engagement_server.metrics.measures import Measures
 from engagement_server.telemetry.config import DEFAULT_LINES
 
 if TYPE_CHECKING:
+    from engagement_server.access.audit import Auditor
     from engagement_server.telemetry.config import LogLineConfig
     from engagement_server.telemetry.spans import Tracer
 
@@ -21,3 +22,5 @@ class Observers:
     lines: LogLineConfig = DEFAULT_LINES
     tracer: Tracer | None = None
     """None if no call is traced."""
+    audit: Auditor | None = None
+    """None if there is no audit log."""

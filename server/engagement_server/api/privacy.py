@@ -68,6 +68,7 @@ class PrivacyHandlers:
             if state.erasure_id != begin.erasure_id:  # an earlier one, after which the survey finds nothing
                 survey.unmatched.clear()
         _describe(erasure, subjects, survey)
+        call.note_events(erasure.matched_events)
         return v1.EraseConsumerResponse(erasure=erasure)
 
     async def get_erasure(self, request: v1.GetErasureRequest, call: Call) -> v1.GetErasureResponse:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FieldInvalidError
+from engagement_server.messages import add_facts
 from engagement_server.model import Outcome
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def published_response(events: Sequence[v1.Event], verdicts: Sequence[Verdict]) 
         if verdict.outcome == Outcome.REJECTED and error.reason in _TOLD:
             result.outcome = v1.Outcome.OUTCOME_REJECTED
             result.error.CopyFrom(_without_values(error))
+            add_facts(result.error, event_id=event.event_id)
             response.tally.rejected += 1
         else:
             result.outcome = v1.Outcome.OUTCOME_ACCEPTED

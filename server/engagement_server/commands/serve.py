@@ -42,6 +42,7 @@ _OPTIONAL_SECTIONS = {
     "log": ("engagement_server.log.nats.config", "LogConfig"),
     "workers": ("engagement_server.workers.config", "WorkerConfig"),
     "access": ("engagement_server.access.config", "AccessConfig"),
+    "audit": ("engagement_server.access.audit_config", "AuditConfig"),
     "http": ("engagement_server.http.config", "HttpConfig"),
     "lines": ("engagement_server.telemetry.config", "LogLineConfig"),
 }

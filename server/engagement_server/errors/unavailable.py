@@ -37,8 +37,11 @@ class StoreUnavailableError(UnavailableError):
 
     reason = "STORE_UNAVAILABLE"
 
-    def __init__(self, cause: str) -> None:
-        super().__init__(f"the store is not available ({cause}); retry with the same event ids", cause=cause)
+    def __init__(self, cause: str, *, message: str = "") -> None:
+        """`message` says it better than by the cause alone."""
+        super().__init__(
+            message or f"the store is not available ({cause}); retry with the same event ids", cause=cause
+        )
 
     @property
     def is_full(self) -> bool:

@@ -42,8 +42,19 @@ def everybody(_: Headers) -> bool:
 class Guard:
     """Answers 421 to a host that is not ours, 405 to what could change something, and 401 to strangers."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Hosts, may_see: Callable[[Headers], bool] = everybody) -> None:
-        """`may_see` decides from the headers of a request whether its sender may see more than probes do."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Hosts,
+        may_see: Callable[[Headers], bool] = everybody,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
+        """`may_see` decides from the headers of a request whether its sender may see more than probes do.
+
+        `on_refused` is told the addresses of those who may not.
+        """
+        self._on_refused = on_refused
         self._app = app
         self._hosts = hosts
         self._may_see = may_see
@@ -68,6 +79,8 @@ class Guard:
             return PlainTextResponse("only GET and HEAD\n", status_code=405, headers={"Allow": "GET, HEAD"})
         is_open = scope["path"] in _OPEN and "verbose" not in QueryParams(scope["query_string"])
         if not is_open and not self._may_see(headers):
+            if self._on_refused is not None:
+                self._on_refused(str((scope.get("client") or [""])[0]))
             return PlainTextResponse(
                 "send a token whose grant has the scope operate, as `Authorization: Bearer …`\n",
                 status_code=401,

@@ -77,11 +77,12 @@ class ManagementPort:
         listen: str,
         context: Callable[[], ssl.SSLContext] | None = None,
         credentials: Credentials | None = None,
+        on_refused: Callable[[str], None] | None = None,
     ) -> Self | None:
         """Serves health, metrics and stats of a server that will take calls at `listen`.
 
         With a `context`, which is asked for each connection, other machines get it over TLS only. With
-        `credentials`, only operators get more than probes need.
+        `credentials`, only operators get more than probes need; `on_refused` is told the addresses of others.
         None if there is to be no port, or if the default one cannot be had, which is logged. Raises
         ConfigurationError if that one was named.
         """
@@ -100,7 +101,7 @@ class ManagementPort:
             return None
         may_see = everybody if credentials is None else operators(credentials)
         hosts = Hosts(host, extra=config.extra_hosts)
-        app = application(readiness, exposition, stats, hosts, may_see=may_see)
+        app = application(readiness, exposition, stats, hosts, may_see=may_see, on_refused=on_refused)
         server = _Server(app)
         encrypted = None
         if context is None or is_loopback(address):

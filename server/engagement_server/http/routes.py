@@ -28,15 +28,19 @@ if TYPE_CHECKING:
 _GZIP = "gzip"
 
 
-def application(
+def application(  # noqa: PLR0913  # all but four are named at the call
     readiness: Readiness,
     exposition: Exposition,
     stats: StatsDocument,
     hosts: Hosts,
     *,
     may_see: Callable[[Headers], bool] = everybody,
+    on_refused: Callable[[str], None] | None = None,
 ) -> Starlette:
-    """The application that serves these hosts, and to whom `may_see` allows it more than probes need."""
+    """The application that serves these hosts, and to whom `may_see` allows it more than probes need.
+
+    `on_refused` is told the addresses of the others.
+    """
 
     async def live(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -68,7 +72,8 @@ def application(
         Route("/stats.json", describe),
         *page_routes(),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts, may_see=may_see)])
+    guard = Middleware(Guard, hosts=hosts, may_see=may_see, on_refused=on_refused)
+    app = Starlette(routes=routes, middleware=[guard])
     app.router.redirect_slashes = False
     return app
 

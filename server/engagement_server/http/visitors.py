@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from engagement_server.access.audit_lines import Event, Kind, Line, now_text
 from engagement_server.access.scopes import SCOPES
 from engagement_server.errors import UnauthenticatedError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import Headers
 
+    from engagement_server.access.audit import Auditor
     from engagement_server.access.identities import Credentials
 
 _BEARER: Final = "bearer "
@@ -31,3 +33,17 @@ def operators(credentials: Credentials) -> Callable[[Headers], bool]:
         return SCOPES["operate"] in identity.principal.scopes
 
     return may_see
+
+
+def note_refused_visitor(audit: Auditor, address: str) -> None:
+    """Writes the audit line of a request that was refused because of who sent it."""
+    audit.note(
+        Line(
+            time=now_text(),
+            kind=Kind.DENIALS,
+            event=Event.DENIED,
+            address=address,
+            method="http",
+            outcome="UNAUTHENTICATED",
+        )
+    )

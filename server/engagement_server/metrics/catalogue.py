@@ -114,6 +114,7 @@ ACCESS_RELOAD_FAILED = Series(
     "1 while the newest version of a file of grants, tokens or keys cannot be used.",
     ("file",),
 )
+AUDIT_LOST = Series("engagement_audit_lost_lines", "Lines of the audit log that could not be written.")
 BUILD_INFO = Series("engagement_build_info", "Always 1, with the versions as labels.", ("version", "python"))
 
 CATALOGUE: Final = {
@@ -153,6 +154,7 @@ CATALOGUE: Final = {
         LOG_FOREIGN_MESSAGES,
         LOG_DAMAGED,
         ACCESS_RELOAD_FAILED,
+        AUDIT_LOST,
         BUILD_INFO,
     )
 }

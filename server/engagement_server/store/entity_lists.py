@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement.rules import Violation
+from engagement_server.model import ALLOWED_MARK
 from engagement_server.store.fold import caseless
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class _List:
         names = [*self._names.values()]
         allowed = _quote_names(names, max_bytes=_MAX_ALLOWED_BYTES)
         described = _quote_names(names, max_bytes=_MAX_DESCRIBED_BYTES)
-        description = f"is not on the account's closed list; allowed: {described}"
+        description = f"is not on the account's closed list{ALLOWED_MARK}{described}"
         violation = Violation(f"customer_info.{self._field}", "server.entity.unknown", description)
         error = v1.EventError(
             reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN,

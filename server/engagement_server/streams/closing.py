@@ -37,6 +37,10 @@ def never_closed(_: Callable[[Cause], None]) -> None:
     """Of a stream that nobody else ends."""
 
 
+def not_counted(_: int) -> None:
+    """Of a stream whose events nobody counts."""
+
+
 @contextmanager
 def closed_at_age(max_age_seconds: float, close: Callable[[], None]) -> Iterator[None]:
     """Calls `close` if the context is still open at that age, give or take a tenth."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -62,6 +62,7 @@ class Subscription:
         caller: Caller,
         position: int,
         tail: Tail,
+        on_events: Callable[[int], None],
     ) -> None:
         self._feed = subscriptions.feed
         self._pace = subscriptions.pace
@@ -77,6 +78,7 @@ class Subscription:
         )
         self.client = client
         self._mask = mask
+        self._on_events = on_events
         self._caller = caller
         self._place = Place(position)
         self._read_through = position
@@ -283,6 +285,8 @@ class Subscription:
         self._sending = events
         frame = batch_frame([serialized for _, serialized in events], cursor=self._cursor)
         self._pace.charge(frame)
+        self._require_rights()
+        self._on_events(len(events))  # before: its client may have them while the library still writes
         await self._send(frame)
         self._sending = ()
 

@@ -18,14 +18,20 @@ from engagement_server.errors import (
 from engagement_server.governor.turns import Room
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.model import LogBounds
-from engagement_server.streams.closing import GRACE_SECONDS, OnClose, closed_at_age, never_closed
+from engagement_server.streams.closing import (
+    GRACE_SECONDS,
+    OnClose,
+    closed_at_age,
+    never_closed,
+    not_counted,
+)
 from engagement_server.streams.feed import Feed
 from engagement_server.streams.pace import Pace
 from engagement_server.streams.subscription import Subscription
 from engagement_server.streams.tails import Tails
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from engagement_server.cursor import Cursors
     from engagement_server.governor.turns import Caller
@@ -76,7 +82,7 @@ class Subscriptions:
         log.subscribe(self._on_applied)
         log.watch_freshness(self._on_freshness)
 
-    async def serve(
+    async def serve(  # noqa: PLR0913  # all but two are named at the call
         self,
         request: v1.SubscribeEventsRequest,
         client: Client,
@@ -84,11 +90,12 @@ class Subscriptions:
         mask: Mask | None,
         caller: Caller,
         on_close: OnClose = never_closed,
+        on_events: Callable[[int], None] = not_counted,
     ) -> None:
         """Serves one subscription to its end. Raises the RequestError that ends it.
 
         `mask` hides values from its caller for as long as the stream lasts.
-        `on_close` registers how others end the stream.
+        `on_close` registers how others end the stream. `on_events` is told how many events each batch has.
         """
         if self._is_draining:
             raise DrainingError
@@ -101,7 +108,14 @@ class Subscriptions:
             if self._is_draining:  # since the check above
                 raise DrainingError
             subscription = Subscription(
-                self, request, client, mask=mask, caller=caller, position=start.position, tail=tail
+                self,
+                request,
+                client,
+                mask=mask,
+                caller=caller,
+                position=start.position,
+                tail=tail,
+                on_events=on_events,
             )
             self._running.add(subscription)
             on_close(subscription.close_for)

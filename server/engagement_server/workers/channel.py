@@ -58,6 +58,10 @@ class Kind(IntEnum):
     """To a worker: new contents of files of access. From a worker: a JWT names a key that is not loaded."""
     CERTIFICATE = 22
     """To a worker: what new connections get from now on."""
+    AUDIT_NOTED = 23
+    """From a worker: lines of the audit log."""
+    AUDIT_RECORD = 24
+    """From a worker: a line that must be on disk. To a worker: it is, unless there is data."""
 
 
 class Message(NamedTuple):

@@ -39,6 +39,7 @@ from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
     from engagement import v1
+    from engagement_server.access.audit import Auditor
     from engagement_server.access.watch import AccessWatch
     from engagement_server.assembly import Assembly
     from engagement_server.config import Config
@@ -164,6 +165,7 @@ class Parent:
                 share=share,
                 access=access,
                 files=files,
+                audit=observers.audit,
                 ending=ending,
             )
             if access is not None:
@@ -184,6 +186,7 @@ class Parent:
                 count=worker_count,
                 lines=observers.lines,
                 access=access,
+                audit=observers.audit,
                 certificate=None if files is None else files.served,
             )
             if files is not None:
@@ -279,6 +282,7 @@ def _oversee(  # noqa: PLR0913  # all but one are named at the call
     share: MemoryPlan,
     access: AccessWatch | None,
     files: CertificateFiles | None,
+    audit: Auditor | None,
     ending: contextlib.AsyncExitStack,
 ) -> Oversight:
     """Watches files and memory until `ending`.
@@ -302,4 +306,5 @@ def _oversee(  # noqa: PLR0913  # all but one are named at the call
         meter=meter,
         access=access,
         certificate=files,
+        audit=audit,
     )

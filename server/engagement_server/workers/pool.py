@@ -11,6 +11,7 @@ from engagement_server.workers.process import WorkerProcess
 from engagement_server.workers.settings import encode_contents
 
 if TYPE_CHECKING:
+    from engagement_server.access.audit import Auditor
     from engagement_server.access.files import AllContents
     from engagement_server.access.watch import AccessWatch
     from engagement_server.config import Config
@@ -41,15 +42,17 @@ class WorkerPool:
         count: int,
         lines: LogLineConfig,
         access: AccessWatch | None = None,
+        audit: Auditor | None = None,
         certificate: ServedCertificate | None = None,
     ) -> None:
         """Takes the settings of each worker, the logs by partition, and where workers' counts go.
 
-        `access` is there if callers are asked; workers get its versions.
+        `access` is there if callers are asked; workers get its versions. `audit` takes their lines.
         """
         self._access = access
         if access is not None:
             access.subscribe(self._hand_access)
+        self._audit = audit
         self._config = config
         self._lines = lines
         self._certificate = certificate
@@ -118,6 +121,7 @@ class WorkerPool:
             self._counts,
             lines=self._lines,
             access=self._access,
+            audit=self._audit,
             certificate=pem,
         )
         self._running[number] = worker

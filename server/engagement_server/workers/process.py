@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from engagement_server.access.config import ACCESS_OFF
 from engagement_server.errors import ConfigurationError
+from engagement_server.workers.audit import AuditReceiver
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.settings import (
     WorkerSettings,
@@ -22,6 +23,7 @@ from engagement_server.workers.settings import (
 )
 
 if TYPE_CHECKING:
+    from engagement_server.access.audit import Auditor
     from engagement_server.access.watch import AccessWatch
     from engagement_server.config import Config
     from engagement_server.telemetry.config import LogLineConfig
@@ -51,6 +53,7 @@ class WorkerProcess:
         counts: SharedCounts,
         *,
         access: AccessWatch | None,
+        audit: Auditor | None,
     ) -> None:
         self.pid = process.pid
         self._number = number
@@ -60,6 +63,7 @@ class WorkerProcess:
         self._failure = ""
         self._counts = counts
         self._access = access
+        self._audit = None if audit is None else AuditReceiver(audit, self._control)
         self._serving = [
             asyncio.create_task(self._serve(log, channel), name="worker-log")
             for log, channel in zip(logs, log_channels, strict=True)
@@ -77,6 +81,7 @@ class WorkerProcess:
         *,
         lines: LogLineConfig,
         access: AccessWatch | None,
+        audit: Auditor | None,
         certificate: Pem | None,
     ) -> Self:
         """Starts a worker with these logs, by partition, which adds to the counts. Raises OSError."""
@@ -93,10 +98,19 @@ class WorkerProcess:
             process.kill()
             process.wait()
             raise
-        worker = cls(number, process, channels, logs.values(), counts, access=access)
+        worker = cls(number, process, channels, logs.values(), counts, access=access, audit=audit)
         ends_of_logs = dict(zip(logs, log_ends, strict=True))
         access_config, contents = (ACCESS_OFF, {}) if access is None else (access.config, access.contents)
-        settings = WorkerSettings(number, config, ends_of_logs, lines, access_config, contents, certificate)
+        settings = WorkerSettings(
+            number,
+            config,
+            ends_of_logs,
+            lines,
+            access_config,
+            contents,
+            certificate,
+            audit=None if audit is None else audit.settings,
+        )
         worker._control.send(Kind.SETTINGS, encode_settings(settings))
         return worker
 
@@ -154,7 +168,11 @@ class WorkerProcess:
                 self._counts.take(self._control, message)
             elif message.kind == Kind.ACCESS and self._access is not None:
                 self._access.look_for_key()
+            elif self._audit is not None:
+                self._audit.take(message)
         await asyncio.wait(self._serving)
+        if self._audit is not None:
+            await self._audit.close()
         await self._control.close()
         return await asyncio.to_thread(self._wait)
 

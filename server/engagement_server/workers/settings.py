@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from engagement_server.access.audit import AuditSettings
 from engagement_server.access.config import AccessConfig
 from engagement_server.access.files import AllContents, Contents
 from engagement_server.config import Config
@@ -31,6 +32,8 @@ class WorkerSettings:
     """The contents of the files of access, by kind."""
     certificate: Pem | None
     """What is served at its start; the parent sends what replaces it."""
+    audit: AuditSettings | None = None
+    """None if there is no audit log."""
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)

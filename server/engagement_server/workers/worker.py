@@ -32,6 +32,7 @@ from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
 from engagement_server.telemetry.setup import report_of_loop
 from engagement_server.transport.served_certificate import ServedCertificate
+from engagement_server.workers.audit import RemoteAudit
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, USES, Part, WorkerCounts
 from engagement_server.workers.remote_log import RemoteLog
@@ -77,11 +78,14 @@ async def _run(control_end: int) -> int:
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     orders, supervisor, counts = _Orders(), Supervisor(), WorkerCounts(control)
     access = _access(settings, control) if settings.access.is_on else None
+    measures, tracing = Measures(process=settings.number), None
+    audit = None if settings.audit is None else RemoteAudit(control, settings.audit, measures=measures)
     certificate = None if settings.certificate is None else ServedCertificate(settings.certificate)
     watching = asyncio.create_task(
-        _watch_parent(control, orders, supervisor, counts, access=access, certificate=certificate)
+        _watch_parent(
+            control, orders, supervisor, counts, access=access, audit=audit, certificate=certificate
+        )
     )
-    measures, tracing = Measures(process=settings.number), None
     try:
         tracing = trace_process(settings.config, measures, name=f"worker {settings.number}")
         tracer = None if tracing is None else tracing.tracer
@@ -92,6 +96,7 @@ async def _run(control_end: int) -> int:
             measures=measures,
             tracer=tracer,
             access=access,
+            audit=audit,
             certificate=certificate,
         )
     except EngagementError as error:
@@ -107,6 +112,8 @@ async def _run(control_end: int) -> int:
         await server.stop()
         if tracing is not None:
             await tracing.close()
+        if audit is not None:
+            audit.send(is_last=True)
         counts.send()
         failing.cancel()
         status = 0
@@ -123,6 +130,7 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
     measures: Measures,
     tracer: Tracer | None,
     access: ReceivedAccess | None,
+    audit: RemoteAudit | None,
     certificate: ServedCertificate | None,
 ) -> Server:
     assemblies: list[Assembly] = []
@@ -143,7 +151,7 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
         is_worker=True,
         supervisor=supervisor,
         rejections=rejections,
-        observers=Observers(measures, settings.lines, tracer),
+        observers=Observers(measures, settings.lines, tracer, audit),
         credentials=None if access is None else access.directory,
         read_stats=read_stats,
         certificate=certificate,
@@ -155,6 +163,8 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
     counts.add(MEASURES, Part(measures, Measured))
     counts.send()  # all that there is to count, from 0
     supervisor.start("send-counts", counts.send_periodically)
+    if audit is not None:
+        supervisor.start("send-audit", audit.send_periodically)
     await server.listen()
     return server
 
@@ -172,6 +182,7 @@ async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
     counts: WorkerCounts,
     *,
     access: ReceivedAccess | None,
+    audit: RemoteAudit | None,
     certificate: ServedCertificate | None,
 ) -> None:
     """Waits for orders, and takes what the parent reports; exits if the parent dies."""
@@ -182,6 +193,8 @@ async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
             await access.take(decode_contents(message.data))
         elif message.kind in (Kind.RESPONSE, Kind.FAILED):
             counts.answer(message)
+        elif message.kind == Kind.AUDIT_RECORD and audit is not None:
+            audit.take(message)
         elif message.kind == Kind.CERTIFICATE and certificate is not None:
             certificate.pem = decode_certificate(message.data)
         else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engagement.upload.source import SourceDigester
 
 Source: TypeAlias = Iterable[v1.Event] | AsyncIterable[v1.Event]
+_MAX_BYTES_RULE = "server.event.max_bytes"
 Reject = Callable[[int, v1.Event, v1.EventError], None]
 
 FLUSH_SECONDS = 0.2
@@ -214,6 +215,7 @@ def _too_large(size_bytes: int) -> v1.EventError:
     return v1.EventError(
         reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,
         message=f"the event {description}",
-        violations=[v1.FieldViolation(rule="server.event.max_bytes", description=description)],
+        violations=[v1.FieldViolation(rule=_MAX_BYTES_RULE, description=description)],
         violations_total=1,
+        metadata={"field": "", "rule": _MAX_BYTES_RULE, "description": description, "violationsTotal": "1"},
     )

@@ -3789,7 +3789,8 @@ pub enum ErrorReason {
     ERROR_REASON_DRAINING = 81i32,
     /// The store cannot write or read, for example because the disk is full; or
     /// the replicated log has no quorum, or this node is cut off from it.
-    /// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+    /// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids. An erasure
+    /// has it too while the server cannot write its audit log.
     ///
     /// ```text
     /// {"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
@@ -6725,7 +6726,7 @@ pub const __EVENT_RESULT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
     is_wkt: false,
 };
 /// `EventError` explains why one event was rejected. The server sets every
-/// field.
+/// field; clients set those of an event that they do not send.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -6781,6 +6782,21 @@ pub struct EventError {
         )
     )]
     pub violations_total: i32,
+    /// Facts for programs: the metadata that the `google.rpc.ErrorInfo` of a call has
+    /// which is refused for this reason, such as `field`, `rule`, `description` and
+    /// `violationsTotal` of FIELD_INVALID. Paths start at the event. Each value
+    /// takes at most 2,048 bytes. Publishable grants are told no `allowed` names.
+    ///
+    /// Field 5: `metadata`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "metadata",
+            skip_serializing_if = "::buffa::__private::HashMap::is_empty",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub metadata: HashMap<String, String>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -6792,6 +6808,7 @@ impl ::core::fmt::Debug for EventError {
             .field("message", &self.message)
             .field("violations", &self.violations)
             .field("violations_total", &self.violations_total)
+            .field("metadata", &self.metadata)
             .finish()
     }
 }
@@ -6844,6 +6861,12 @@ impl ::buffa::Message for EventError {
                 += 1u64
                     + ::buffa::types::int32_encoded_len(self.violations_total) as u64;
         }
+        size
+            += ::buffa::map_codec::field_len::<
+                ::buffa::map_codec::Str,
+                ::buffa::map_codec::Str,
+                _,
+            >(&self.metadata, 1u64);
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -6874,6 +6897,11 @@ impl ::buffa::Message for EventError {
         if self.violations_total != 0i32 {
             ::buffa::types::put_int32_field(4u32, self.violations_total, buf);
         }
+        ::buffa::map_codec::write_field::<
+            ::buffa::map_codec::Str,
+            ::buffa::map_codec::Str,
+            _,
+        >(&self.metadata, 5u32, buf);
         self.__buffa_unknown_fields.write_to(buf);
     }
     fn merge_field(
@@ -6922,6 +6950,17 @@ impl ::buffa::Message for EventError {
                 )?;
                 self.violations_total = ::buffa::types::decode_int32(buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::map_codec::merge_entry::<
+                    ::buffa::map_codec::Str,
+                    ::buffa::map_codec::Str,
+                    _,
+                >(&mut self.metadata, buf, ctx)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -6934,6 +6973,7 @@ impl ::buffa::Message for EventError {
         self.message.clear();
         self.violations.clear();
         self.violations_total = 0i32;
+        self.metadata.clear();
         self.__buffa_unknown_fields.clear();
     }
 }

@@ -245,12 +245,15 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
 
 /// The error of an event that is larger than events may be, in the server's terms.
 fn too_large(size_bytes: usize) -> EventError {
+    let rule = "server.event.max_bytes";
     let description = format!("must take at most {MAX_EVENT_BYTES} bytes, takes {size_bytes}");
+    let facts = [("field", ""), ("rule", rule), ("description", &description), ("violationsTotal", "1")];
     EventError {
+        metadata: facts.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
         reason: ErrorReason::FieldInvalid.into(),
         message: format!("the event {description}"),
         violations: vec![FieldViolation {
-            rule: "server.event.max_bytes".to_owned(),
+            rule: rule.to_owned(),
             description,
             ..Default::default()
         }],

@@ -13,15 +13,23 @@ export function tooLarge(sizeBytes: number, maxBytes: number): EventError {
     message: `the event ${description}`,
     violations: [{ rule: "server.event.max_bytes", description }],
     violationsTotal: 1,
+    metadata: { field: "", rule: "server.event.max_bytes", description, violationsTotal: "1" },
   });
 }
 
 /** The error of an event with a text that is not Unicode, which serializing it threw. */
 export function notUnicode({ message, violations }: EngagementError): EventError {
+  const [first] = violations;
   return create(EventErrorSchema, {
     reason: ErrorReason.FIELD_INVALID,
     message,
     violations: [...violations],
     violationsTotal: violations.length,
+    metadata: {
+      field: first?.field ?? "",
+      rule: first?.rule ?? "",
+      description: first?.description ?? "",
+      violationsTotal: `${violations.length}`,
+    },
   });
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement_server.access.identities import NOBODY_ASKED
+from engagement_server.api.grpc.call_lines import current_facts
 from engagement_server.errors import (
     AccountForbiddenError,
     AccountMismatchError,
@@ -55,7 +56,7 @@ class Admission:
         token, account_id = _read_metadata(context)
         if self._credentials is None or requirement.is_open:
             return Admitted(NOBODY_ASKED, account_id)
-        identity = self._identify(self._credentials, context, token)
+        identity = current_facts().identity = self._identify(self._credentials, context, token)
         principal = identity.principal
         if requirement.any_of and requirement.any_of.isdisjoint(principal.scopes):
             raise ScopeMissingError(requirement.names)

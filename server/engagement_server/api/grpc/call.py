@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import grpc
 
 from engagement_server.access.identities import NOBODY_ASKED
-from engagement_server.api.grpc.admission import Admitted
+from engagement_server.api.grpc.admission import ACCOUNT_KEY, Admitted
 from engagement_server.api.grpc.call_lines import REQUEST_ID_KEY, caller_request_id, current_facts
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
@@ -127,6 +127,29 @@ class GrpcCall:
             self._is_sending = False
             unread.cancel()
 
+    @property
+    def peer(self) -> str:
+        """The address that the call comes from, as the library writes it."""
+        return self._context.peer()
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request: the caller's, or else one that is made for it."""
+        ids = correlation.get()
+        if not ids.request_id:
+            ids = ids._replace(request_id=caller_request_id(self._context) or secrets.token_hex(8))
+            correlation.set(ids)
+        return ids.request_id
+
+    @property
+    def named_account(self) -> str:
+        """The account that the metadata names, or else the request; anything may stand there."""
+        return self.metadata.get(ACCOUNT_KEY, self.account_id)
+
+    def note_events(self, count: int) -> None:
+        """See `Call.note_events`."""
+        self.facts.events += count
+
     def on_close(self, close: Callable[[Cause], None]) -> None:
         """See `Call.on_close`."""
         self._close = close
@@ -162,8 +185,7 @@ class GrpcCall:
         """Ends the call with the status of an error."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        request_id = caller_request_id(self._context) or secrets.token_hex(8)
-        correlation.set(correlation.get()._replace(request_id=request_id))
+        request_id = self.request_id
         if isinstance(error, RequestError):
             self.facts.reason = error.reason
             self.facts.cause = error.cause if isinstance(error, TokenInvalidError) else ""

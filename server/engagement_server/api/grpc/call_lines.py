@@ -7,6 +7,7 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
+from engagement_server.access.identities import NOBODY_ASKED
 from engagement_server.telemetry.correlation import correlation
 from engagement_server.telemetry.lines import FIELDS
 
@@ -24,10 +25,15 @@ _ALARMING: Final = frozenset({"INTERNAL", "DATA_LOSS", "UNKNOWN"})
 _log = logging.getLogger("engagement_server.calls")
 
 
+def is_account(account_id: str) -> bool:
+    """Whether an account may be called so."""
+    return _ACCOUNT.fullmatch(account_id) is not None
+
+
 class CallFacts:
     """What a call's line says about it, collected while it runs."""
 
-    __slots__ = ("account_id", "cause", "reason", "received", "sent")
+    __slots__ = ("account_id", "cause", "events", "identity", "reason", "received", "sent")
 
     def __init__(self) -> None:
         self.account_id = ""
@@ -40,6 +46,10 @@ class CallFacts:
         """Messages of a stream that the client has sent."""
         self.sent = 0
         """Messages of a stream that the server has sent."""
+        self.events = 0
+        """Events that the answer holds, or that a stream has sent."""
+        self.identity = NOBODY_ASKED
+        """Who makes the call, as soon as that is known."""
 
 
 _facts: ContextVar[CallFacts] = ContextVar("facts")
@@ -99,7 +109,7 @@ class CallLines:
         if facts.cause:
             fields["cause"] = facts.cause
         fields["seconds"] = round(seconds, 4)
-        if _ACCOUNT.fullmatch(facts.account_id):
+        if is_account(facts.account_id):
             fields["account"] = facts.account_id
         if self._is_stream:
             fields |= {"messages_received": facts.received, "messages_sent": facts.sent}

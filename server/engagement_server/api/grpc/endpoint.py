@@ -111,7 +111,7 @@ class Endpoint:
                 ]
             )
             health_pb2_grpc.add_HealthServicer_to_server(self._health, listener.grpc)
-            gate = Gate(admission, observers.measures)
+            gate = Gate(admission, observers.measures, observers.audit)
             add_reflection((*names, health.SERVICE_NAME), listener.grpc, gate=gate)
 
     async def listen(self) -> list[str]:

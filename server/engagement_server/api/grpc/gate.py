@@ -6,24 +6,28 @@ from typing import TYPE_CHECKING, Final
 
 from engagement_server.access.scopes import Requirement
 from engagement_server.api.grpc.admission import ASKS_NOBODY
+from engagement_server.api.grpc.auditing import note_denial
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.errors import RequestError
 from engagement_server.metrics import catalogue
 
 if TYPE_CHECKING:
+    from engagement_server.access.audit import Auditor
     from engagement_server.api.grpc.admission import Admission
     from engagement_server.api.grpc.call import Context
     from engagement_server.metrics.measures import Measures
 
+_REFLECTION: Final = "grpc.reflection.ServerReflection"
 _ANY_IDENTITY: Final = Requirement(any_of=frozenset(), is_open=False, has_account=False)
 
 
 class Gate:
     """The policy of one listener for such services."""
 
-    def __init__(self, admission: Admission, measures: Measures | None) -> None:
+    def __init__(self, admission: Admission, measures: Measures | None, audit: Auditor | None = None) -> None:
         self._admission = admission
         self._measures = measures
+        self._audit = audit
 
     async def pass_known(self, context: Context) -> None:
         """Returns for everybody whom the server knows; ends the calls of others."""
@@ -32,7 +36,10 @@ class Gate:
         except RequestError as error:
             if self._measures is not None:
                 self._measures.count(catalogue.REFUSED, error.reason).value += 1
-            await GrpcCall(context).end(error)
+            call = GrpcCall(context)
+            if self._audit is not None:
+                note_denial(self._audit, _REFLECTION, call, reason=error.reason)
+            await call.end(error)
 
 
 OPEN_GATE: Final = Gate(ASKS_NOBODY, None)

@@ -16,6 +16,7 @@ from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.access.scopes import ACCOUNT_FIELD, requirement_of
 from engagement_server.api.grpc.admission import ASKS_NOBODY
+from engagement_server.api.grpc.auditing import CallAudit
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.counting import GONE, MethodCounts
@@ -56,6 +57,7 @@ def service_handler(
             getattr(handlers, _snake_case(method.name)),
             running,
             _counts_of(method, observers),
+            None if observers.audit is None else CallAudit(method, observers.audit),
             partial(admission.admit, requirement=requirement_of(method)),
         )
         for method in service.methods
@@ -80,16 +82,24 @@ class _Method(NamedTuple):
     running: RunningCalls
     parse: Parse
     counts: MethodCounts
+    audit: CallAudit | None
     admit: Admit
     is_read: bool
 
 
-def _method_handler(
-    method: MethodDescriptor, handler: Handler, running: RunningCalls, counts: MethodCounts, admit: Admit
+def _method_handler(  # noqa: PLR0913, PLR0917  # the fields of a method
+    method: MethodDescriptor,
+    handler: Handler,
+    running: RunningCalls,
+    counts: MethodCounts,
+    audit: CallAudit | None,
+    admit: Admit,
 ) -> grpc.RpcMethodHandler[Any, Any]:
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     parse = running.parsing.parser(GetMessageClass(method.input_type))
-    bound = _Method(handler, running, parse, counts, admit, is_read)
+    if audit is not None:
+        handler = audit.wrapped(handler)
+    bound = _Method(handler, running, parse, counts, audit, admit, is_read)
     # A single request is read as a stream of one, which looks the same to clients: the library would read it
     # before anything of ours could bound how long that takes, or end it.
     if not method.client_streaming and not method.server_streaming:
@@ -105,7 +115,7 @@ def _serialized(response: Message | bytes) -> bytes:
 
 
 def _unary_unary(method: _Method) -> Any:
-    running, counts = method.running, method.counts
+    running = method.running
 
     async def answer(context: Context) -> Message | bytes:
         admitted = method.admit(context)
@@ -129,7 +139,7 @@ def _unary_unary(method: _Method) -> Any:
         try:
             return await answer(context)
         except Exception as error:  # every failure gets a status
-            await _end(GrpcCall(context), error, counts)
+            await _end(GrpcCall(context), error, method)
 
     return call
 
@@ -151,18 +161,16 @@ def _unary_stream(method: _Method) -> Any:
             GrpcCall(context).lose_client()
             return GONE
         except Exception as error:  # every failure gets a status
-            await _end(GrpcCall(context), error, counts)
+            await _end(GrpcCall(context), error, method)
         return None
 
     return call
 
 
 def _stream_stream(method: _Method) -> Any:
-    counts = method.counts
-
     async def call(_: object, context: Context) -> object:
         grpc_call = GrpcCall(context, has_more_messages=True)
-        grpc_call.sent = counts.sent
+        grpc_call.sent = method.counts.sent
         try:
             grpc_call.admitted = method.admit(context)
             await method.handler(_readable(grpc_call, context, method), grpc_call)
@@ -170,7 +178,7 @@ def _stream_stream(method: _Method) -> Any:
             grpc_call.lose_client()
             return GONE
         except Exception as error:  # every failure gets a status
-            await _end(grpc_call, error, counts)
+            await _end(grpc_call, error, method)
         return None
 
     return call
@@ -183,8 +191,10 @@ def _require_account(admitted: Admitted, request: object) -> None:
         admitted.require_account(account_id)
 
 
-async def _end(call: GrpcCall, error: Exception, counts: MethodCounts) -> NoReturn:
-    counts.note_error(error)
+async def _end(call: GrpcCall, error: Exception, method: _Method) -> NoReturn:
+    method.counts.note_error(error)
+    if method.audit is not None:
+        method.audit.note_denied(call, error)
     await call.end(error)
 
 

@@ -23,6 +23,7 @@ from engagement_server.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from engagement_server.messages import bounded
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 DOMAIN = "engagement.v1"
 # Clients refuse metadata over 16 KiB, base64 and other entries included.
 MAX_DETAILS_BYTES = 4096
-_MAX_TEXT_BYTES = 512
 CODES: dict[type[RequestError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     ConflictError: grpc.StatusCode.ALREADY_EXISTS,
@@ -54,12 +54,12 @@ def code_of(error: RequestError) -> grpc.StatusCode:
 def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:
     """Code, message and trailing metadata for an error."""
     code = code_of(error)
-    message = _bounded(error.message)
+    message = bounded(error.message)
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
         metadata={
-            key: _bounded(value, max_bytes=error.max_metadata_bytes) for key, value in error.metadata.items()
+            key: bounded(value, max_bytes=error.max_metadata_bytes) for key, value in error.metadata.items()
         },
     )
     details: list[Message] = [info]
@@ -91,7 +91,7 @@ def _quota_failure(error: QuotaExceededError) -> error_details_pb2.QuotaFailure:
     failure = error_details_pb2.QuotaFailure()
     failure.violations.add(
         subject="grant",
-        description=_bounded(error.message),
+        description=bounded(error.message),
         api_service=DOMAIN,
         quota_metric=error.quota,
         quota_value=int(error.limit),
@@ -103,7 +103,7 @@ def _bad_request(error: InvalidRequestError, *, room: int) -> error_details_pb2.
     bad_request = error_details_pb2.BadRequest()
     for violation in error.violations[:MAX_VIOLATIONS]:
         bad_request.field_violations.add(
-            field=violation.field, description=_bounded(violation.description), reason=violation.rule
+            field=violation.field, description=bounded(violation.description), reason=violation.rule
         )
         if bad_request.ByteSize() > room - 256 and len(bad_request.field_violations) > 1:
             del bad_request.field_violations[-1]
@@ -118,10 +118,3 @@ def _details_entry(code: grpc.StatusCode, message: str, details: list[Message]) 
         packed.Pack(detail)
         status.details.append(packed)
     return "grpc-status-details-bin", status.SerializeToString()
-
-
-def _bounded(text: str, *, max_bytes: int = _MAX_TEXT_BYTES) -> str:
-    encoded = text.encode()
-    if len(encoded) <= max_bytes:
-        return text
-    return encoded[:max_bytes].decode(errors="ignore") + "…"

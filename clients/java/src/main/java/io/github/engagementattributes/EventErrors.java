@@ -27,6 +27,10 @@ final class EventErrors {
         .addViolations(
             FieldViolation.newBuilder().setField(field).setRule(rule).setDescription(description))
         .setViolationsTotal(1)
+        .putMetadata("field", field)
+        .putMetadata("rule", rule)
+        .putMetadata("description", description)
+        .putMetadata("violationsTotal", "1")
         .build();
   }
 }
