@@ -16,6 +16,7 @@ import pytest
 from engagement import v1
 from engagement_server.errors import ConfigurationError
 from engagement_server.operations import Commit, RecordBatch
+from engagement_server.store.account_rows import AccountUse
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.reader import Reader
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION, UPGRADES, Upgrade
@@ -155,9 +156,30 @@ def test_uploads_of_a_store_of_version_9_belong_to_everybody(data_dir: Path) -> 
             "INSERT INTO uploads VALUES (1, 'acme', 'u', 'o', 0, 0, 0, 0, 0, 0, 1, 1, '', NULL, NULL, '', 0,"
             " '')"
         )
+        forget_use_of_accounts(connection)
         connection.execute("ALTER TABLE uploads DROP COLUMN principal")
         connection.pragma("user_version", 9)
     with opened(data_dir) as connection:
         assert Reader(connection).upload("acme", "u", principal="crm").upload_id == "u"
     upgraded = contents(data_dir)
     assert upgraded[0] == current[0]
+
+
+def forget_use_of_accounts(connection: apsw.Connection) -> None:
+    """Turns a store into one of version 10."""
+    connection.execute("DROP INDEX accounts_by_principal")
+    for column in ("stored_bytes", "principal"):
+        connection.execute(f"ALTER TABLE accounts DROP COLUMN {column}")
+    connection.pragma("user_version", 10)
+
+
+def test_accounts_of_a_store_of_version_10_get_the_bytes_of_their_events(data_dir: Path) -> None:
+    with opened(data_dir) as connection:
+        record(connection, time_ms=2)
+        before = connection.execute("SELECT * FROM accounts ORDER BY number").fetchall()
+    with contextlib.closing(open_store(data_dir)) as connection:
+        forget_use_of_accounts(connection)
+    with opened(data_dir) as connection:
+        assert connection.execute("SELECT * FROM accounts ORDER BY number").fetchall() == before
+        stored = sum(event.ByteSize() for event in customer_events(EVENTS))
+        assert Reader(connection).use("account 1") == AccountUse(stored, had_events=True)

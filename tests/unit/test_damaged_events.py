@@ -116,7 +116,7 @@ def test_an_account_with_damaged_events_is_listed(folder: Path) -> None:
     damage_event(folder, EVENTS - 1)
     with opened(folder) as (reader, _, _):
         (account,) = reader.accounts(after="", max_accounts=1)
-        assert account == (ACCOUNT, EVENTS, TIME_MS + EVENTS - 500)
+        assert account[:3] == (ACCOUNT, EVENTS, TIME_MS + EVENTS - 500)
         assert reader.accounts(after=ACCOUNT, max_accounts=1) == []
 
 

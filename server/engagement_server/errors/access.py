@@ -88,5 +88,5 @@ class QuotaExceededError(ExhaustedError):
             "retry after the delay" if retry_delay_seconds is not None else "remove data, or ask for more"
         )
         super().__init__(
-            f"the quota {quota} of {limit:,.0f} is used up; {advice}", quota=quota, limit=f"{limit:g}"
+            f"the quota {quota} of {limit:,.0f} is used up; {advice}", quota=quota, limit=f"{limit:.15g}"
         )

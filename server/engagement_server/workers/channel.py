@@ -58,6 +58,8 @@ class Kind(IntEnum):
     """To a worker: new contents of files of access. From a worker: a JWT names a key that is not loaded."""
     CERTIFICATE = 22
     """To a worker: what new connections get from now on."""
+    QUOTA = 23
+    """From a worker: what it needs of the quotas, or needs no longer. To a worker: the answer."""
 
 
 class Message(NamedTuple):

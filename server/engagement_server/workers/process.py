@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engagement_server.telemetry.config import LogLineConfig
     from engagement_server.transport.served_certificate import Pem
     from engagement_server.workers.counts import SharedCounts
+    from engagement_server.workers.quotas import SharedLedger
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MODULE = "engagement_server.workers"
@@ -50,6 +51,7 @@ class WorkerProcess:
         logs: Iterable[RemoteLogServer],
         counts: SharedCounts,
         *,
+        quotas: SharedLedger,
         access: AccessWatch | None,
     ) -> None:
         self.pid = process.pid
@@ -59,6 +61,7 @@ class WorkerProcess:
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
         self._counts = counts
+        self._quotas = quotas
         self._access = access
         self._serving = [
             asyncio.create_task(self._serve(log, channel), name="worker-log")
@@ -75,6 +78,7 @@ class WorkerProcess:
         logs: Mapping[int, RemoteLogServer],
         counts: SharedCounts,
         *,
+        quotas: SharedLedger,
         lines: LogLineConfig,
         access: AccessWatch | None,
         certificate: Pem | None,
@@ -93,7 +97,7 @@ class WorkerProcess:
             process.kill()
             process.wait()
             raise
-        worker = cls(number, process, channels, logs.values(), counts, access=access)
+        worker = cls(number, process, channels, logs.values(), counts, quotas=quotas, access=access)
         ends_of_logs = dict(zip(logs, log_ends, strict=True))
         access_config, contents = (ACCESS_OFF, {}) if access is None else (access.config, access.contents)
         settings = WorkerSettings(number, config, ends_of_logs, lines, access_config, contents, certificate)
@@ -152,8 +156,11 @@ class WorkerProcess:
                 self._failure = message.data.decode()
             elif message.kind in (Kind.COUNTED, Kind.ASKED):
                 self._counts.take(self._control, message)
+            elif message.kind == Kind.QUOTA:
+                self._quotas.take(self._control, message)
             elif message.kind == Kind.ACCESS and self._access is not None:
                 self._access.look_for_key()
+        self._quotas.drop(self._control)
         await asyncio.wait(self._serving)
         await self._control.close()
         return await asyncio.to_thread(self._wait)

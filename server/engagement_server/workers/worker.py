@@ -34,6 +34,7 @@ from engagement_server.telemetry.setup import report_of_loop
 from engagement_server.transport.served_certificate import ServedCertificate
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, USES, Part, WorkerCounts
+from engagement_server.workers.quotas import WorkerLedger
 from engagement_server.workers.remote_log import RemoteLog
 from engagement_server.workers.settings import (
     decode_certificate,
@@ -76,10 +77,13 @@ async def _run(control_end: int) -> int:
     prepare_process(settings.lines, worker=settings.number)
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     orders, supervisor, counts = _Orders(), Supervisor(), WorkerCounts(control)
+    ledger = WorkerLedger(control)
     access = _access(settings, control) if settings.access.is_on else None
     certificate = None if settings.certificate is None else ServedCertificate(settings.certificate)
     watching = asyncio.create_task(
-        _watch_parent(control, orders, supervisor, counts, access=access, certificate=certificate)
+        _watch_parent(
+            control, orders, supervisor, counts, ledger=ledger, access=access, certificate=certificate
+        )
     )
     measures, tracing = Measures(process=settings.number), None
     try:
@@ -91,6 +95,7 @@ async def _run(control_end: int) -> int:
             counts,
             measures=measures,
             tracer=tracer,
+            ledger=ledger,
             access=access,
             certificate=certificate,
         )
@@ -122,6 +127,7 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
     *,
     measures: Measures,
     tracer: Tracer | None,
+    ledger: WorkerLedger,
     access: ReceivedAccess | None,
     certificate: ServedCertificate | None,
 ) -> Server:
@@ -145,6 +151,7 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
         rejections=rejections,
         observers=Observers(measures, settings.lines, tracer),
         credentials=None if access is None else access.directory,
+        ledger=ledger,
         read_stats=read_stats,
         certificate=certificate,
     )
@@ -171,6 +178,7 @@ async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
     supervisor: Supervisor,
     counts: WorkerCounts,
     *,
+    ledger: WorkerLedger,
     access: ReceivedAccess | None,
     certificate: ServedCertificate | None,
 ) -> None:
@@ -182,6 +190,8 @@ async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
             await access.take(decode_contents(message.data))
         elif message.kind in (Kind.RESPONSE, Kind.FAILED):
             counts.answer(message)
+        elif message.kind == Kind.QUOTA:
+            ledger.answer(message)
         elif message.kind == Kind.CERTIFICATE and certificate is not None:
             certificate.pem = decode_certificate(message.data)
         else:

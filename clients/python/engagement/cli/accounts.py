@@ -30,7 +30,7 @@ Exit status: 0 done, also if there is no account; 2 wrong usage or no connection
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print an Account in proto-JSON on each line.")
 def accounts(server: str, *, as_json: bool) -> int:
-    """List the accounts of a server, with the number of their events.
+    """List the accounts of a server, with the number and the bytes of their events.
 
     An account is listed once something is stored for it: an event, a list of
     statuses or types, or a suppression. It stays listed when its events expire or
@@ -41,7 +41,7 @@ def accounts(server: str, *, as_json: bool) -> int:
     """
     with connect(server) as connection:
         report_unreached(connection.call(EngagementClient.get_server_info))
-        rows = printing.Rows("account", "events", "last accepted", flexible="account")
+        rows = printing.Rows("account", "events", "bytes", "last accepted", flexible="account")
         listed = connection.iterate(
             lambda client: client.list_accounts(page_size=_PAGE_ACCOUNTS), at_once=_PAGE_ACCOUNTS
         )
@@ -59,9 +59,9 @@ def accounts(server: str, *, as_json: bool) -> int:
     return ExitStatus.OK
 
 
-def _row(account: v1.Account) -> tuple[str, str, str]:
+def _row(account: v1.Account) -> tuple[str, str, str, str]:
     last = account.last_receive_time.ToJsonString() if account.HasField("last_receive_time") else ""
-    return account.account_id, f"{account.events}", last
+    return account.account_id, f"{account.events}", f"{account.stored_bytes}", last
 
 
 def _print_json(account: v1.Account) -> None:
