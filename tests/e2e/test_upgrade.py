@@ -22,7 +22,7 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION, UPGRADES, Upgrade
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_events
-from tests.support.store_file import open_store
+from tests.support.store_file import forget_use_of_accounts, open_store
 
 EVENTS = 5
 DYING = "import pathlib, sys; from tests.e2e import test_upgrade as t; t.die(pathlib.Path(sys.argv[1]))"
@@ -163,14 +163,6 @@ def test_uploads_of_a_store_of_version_9_belong_to_everybody(data_dir: Path) -> 
         assert Reader(connection).upload("acme", "u", principal="crm").upload_id == "u"
     upgraded = contents(data_dir)
     assert upgraded[0] == current[0]
-
-
-def forget_use_of_accounts(connection: apsw.Connection) -> None:
-    """Turns a store into one of version 10."""
-    connection.execute("DROP INDEX accounts_by_principal")
-    for column in ("stored_bytes", "principal"):
-        connection.execute(f"ALTER TABLE accounts DROP COLUMN {column}")
-    connection.pragma("user_version", 10)
 
 
 def test_accounts_of_a_store_of_version_10_get_the_bytes_of_their_events(data_dir: Path) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from engagement import v1
 from engagement_server.model import Subject
@@ -31,7 +28,6 @@ from engagement_server.store.account_rows import AccountUse
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
-from tests.conformance.history_conformance import commits
 from tests.support.events import batch_of, customer_event, customer_events
 
 DAY_MS = 24 * 3_600_000
@@ -65,21 +61,6 @@ def apply(connection: apsw.Connection, *operations: Operation, time_ms: int = DA
 
 def record(principal: str, *events: v1.Event, account_id: str = "acme") -> RecordBatch:
     return RecordBatch(account_id, batch_of(events), is_atomic=False, principal=principal)
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
-@given(st.lists(commits, max_size=8))
-def test_the_count_is_that_of_the_stored_events_after_any_commits(
-    history: Sequence[Sequence[Operation]],
-) -> None:
-    with TemporaryDirectory() as folder:
-        database = DatabaseFile(Path(folder) / "data")
-        with contextlib.closing(database.open_writer()) as connection:
-            writer = Writer(connection)
-            for time_ms, operations in enumerate(history, DAY_MS):
-                writer.apply(Commit(operations, time_ms))
-                assert counted(connection) == stored(connection)
-        database.close()
 
 
 def test_erasure_and_expiry_make_room(connection: apsw.Connection) -> None:

@@ -103,6 +103,10 @@ def test_nothing_of_a_recorded_commit_is_lost_when_it_is_read(operation: Operati
 
 
 OLDER: list[tuple[Operation, Operation]] = [
+    (
+        operations.RecordBatch("a", BATCH, is_atomic=True, principal="p"),
+        operations.RecordBatch("a", BATCH, is_atomic=True, principal=""),
+    ),
     (operations.OpenUpload("a", "u", "o", "s"), operations.OpenUpload("a", "u", "o", "")),
     (
         operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),

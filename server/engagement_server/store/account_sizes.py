@@ -43,9 +43,10 @@ def _sum(reader: apsw.Connection, account: int, last_sequence: int) -> int:
     while after < end:
         try:
             rows = reader.execute(
-                "SELECT position, length(payload) FROM events WHERE position > ? AND position < ?"
+                "SELECT position, length(payload) FROM events WHERE position >= ? AND position < ?"
                 " ORDER BY position",
-                (after, end),
+                # From the next position on, not beyond this one, whose page may be damaged.
+                (after + 1, end),
             )
             for position, event_bytes in rows:
                 size_bytes += event_bytes
