@@ -30,11 +30,12 @@ Exit status: 0 done, also if there is no account; 2 wrong usage or no connection
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print an Account in proto-JSON on each line.")
 def accounts(server: str, *, as_json: bool) -> int:
-    """List the accounts of a server, with the number and the bytes of their events.
+    """List the accounts of a server, with the number of their events.
 
     An account is listed once something is stored for it: an event, a list of
     statuses or types, or a suppression. It stays listed when its events expire or
-    are erased. The time is that at which the last of its events was accepted.
+    are erased. The bytes are those of its events as they were sent, and the time is
+    that at which the last of them was accepted.
 
     A node of a cluster lists the accounts of the partitions that it serves, and
     says on standard error which others there are.
