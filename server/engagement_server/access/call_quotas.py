@@ -17,7 +17,7 @@ from engagement_server.access.quotas import (
     MAX_NEW_ACCOUNTS,
     STORED_BYTES,
 )
-from engagement_server.errors import QuotaExceededError
+from engagement_server.errors import QuotaExceededError, UnavailableError
 
 if TYPE_CHECKING:
     from engagement_server.access.buckets import Draw, Rates
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from engagement_server.partitions import Partitions
     from engagement_server.store.account_rows import AccountUse
 
+UNKNOWN_SECONDS: Final = 10.0
+"""How long an account counts as one that is being made if nobody knows whether it was."""
+_MAYBE_COMMITTED: Final = (asyncio.CancelledError, UnavailableError)
+"""How calls end whose operations may still be committed."""
 STREAM_DELAY_SECONDS: Final = 5.0
 """After which a stream too many may be tried again: nobody knows when another one ends."""
 
@@ -115,8 +119,11 @@ class AccountQuotas:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._release()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._is_held and kind is not None and issubclass(kind, _MAYBE_COMMITTED):
+            asyncio.get_running_loop().call_later(UNKNOWN_SECONDS, self._release)
+        else:
+            self._release()
 
     async def admit(self, *, events: int) -> None:
         """Lets the events of a single call in. Raises QuotaExceededError."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from engagement_server.access.buckets import SPARE_SECONDS, Buckets, Draw, Rates
 from engagement_server.access.holds import Holds
 from engagement_server.access.leases import Leases
-from engagement_server.errors import WriterFailedError
+from engagement_server.errors import OverloadedError, WriterFailedError
 from engagement_server.workers.channel import Kind
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from engagement_server.workers.channel import Channel, Message
 
 A = TypeVar("A")
+MAX_WAITING: Final = 10_000
+"""Requests of a worker that its parent has not answered, also those whose callers have gone."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ class SharedLedger:
             case _Lend(rates, returned, events):
                 if returned:
                     self._buckets.give_back(rates, events=returned)
-                return self._buckets.draw(rates, events=events, spare_seconds=SPARE_SECONDS)
+                return self._buckets.draw(rates, events=events, spare_seconds=_spare_seconds(rates))
             case _TakeBack(rates, returned):
                 self._buckets.give_back(rates, events=returned)
             case _Hold(group, name):
@@ -86,6 +88,11 @@ class SharedLedger:
             case _Release(group, name):
                 self._holds.release(group, name, holder=channel)
         return None
+
+
+def _spare_seconds(rates: Rates) -> float:
+    # Many addresses share the bucket of their grant, which must not be empty because each has some to spare.
+    return 0.0 if any(rate.address for rate in rates) else SPARE_SECONDS
 
 
 class WorkerLedger:
@@ -138,7 +145,12 @@ class WorkerLedger:
             waiting.answer.set_result(answer)
 
     async def _ask(self, request: _Request, kind: type[A], *, undo: Callable[[A], None]) -> A:
-        """Asks the parent; if the caller does not wait for the answer, it is undone."""
+        """Asks the parent; if the caller does not wait for the answer, it is undone.
+
+        Raises WriterFailedError, and OverloadedError if the parent is far behind.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise OverloadedError
         number = next(self._numbers)
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting[number] = _Waiting(answer, kind, undo)
