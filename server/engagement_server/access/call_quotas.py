@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
+from engagement_server.access.account_uses import AccountUses
 from engagement_server.access.buckets import Rate
 from engagement_server.access.publishing import publishing_rates
 from engagement_server.access.quotas import (
@@ -42,6 +43,7 @@ class CallQuotas:
     def __init__(self, ledger: Ledger, partitions: Partitions) -> None:
         self._ledger = ledger
         self._partitions = partitions
+        self._uses = AccountUses(self._read_use)
         self._numbers = itertools.count(1)
 
     def of(self, principal: Principal, *, account_id: str, caller: Caller) -> AccountQuotas | None:
@@ -82,8 +84,11 @@ class CallQuotas:
         """See `Ledger.draw`."""
         return await self._ledger.draw(rates, events=events)
 
-    async def use(self, account_id: str, *, caller: Caller) -> AccountUse:
-        """What an account stores, which need not exist."""
+    async def use(self, account_id: str, *, max_bytes: int | None, caller: Caller) -> AccountUse:
+        """See `AccountUses.of`."""
+        return await self._uses.of(account_id, max_bytes=max_bytes, caller=caller)
+
+    async def _read_use(self, account_id: str, caller: Caller) -> AccountUse:
         readers = self._partitions.of(account_id).readers
         return await readers.run(lambda reader: reader.use(account_id), caller=caller)
 
@@ -156,8 +161,8 @@ class AccountQuotas:
         """Makes sure that the account may store more, and may be made. Raises QuotaExceededError."""
         if self._quotas.stored_bytes is None and self._had_events:
             return
-        use = await self._calls.use(self._account_id, caller=self._caller)
         limit = self._quotas.stored_bytes
+        use = await self._calls.use(self._account_id, max_bytes=limit, caller=self._caller)
         if limit is not None and use.stored_bytes >= limit:
             raise QuotaExceededError(quota=STORED_BYTES, limit=limit, retry_delay_seconds=None)
         if use.had_events and not self._had_events:
@@ -176,7 +181,7 @@ class AccountQuotas:
         if made + held <= limit:
             return
         self._release()
-        use = await self._calls.use(self._account_id, caller=self._caller)
+        use = await self._calls.use(self._account_id, max_bytes=None, caller=self._caller)
         if not use.had_events:  # another call may have made it meanwhile
             raise QuotaExceededError(quota=MAX_NEW_ACCOUNTS, limit=limit, retry_delay_seconds=None)
 
