@@ -11,21 +11,28 @@ import pytest
 from tests.support.cli_process import Cli
 from tests.support.known_callers import KnownCallers, principal
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import wait_until
 
 RATE = 1_000
 SCOPES = ["ingest", "read"]
+FULL = principal("full", scopes=SCOPES, stored_bytes=10_000, max_new_accounts=1)
 GRANTS = (
     principal("crm", scopes=SCOPES, events_per_second=RATE, concurrent_streams=4),
-    principal("full", scopes=SCOPES, stored_bytes=10_000, max_new_accounts=1),
+    FULL,
     principal("free", scopes=SCOPES),
 )
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Iterator[dict[str, Cli]]:
-    """The command line of each principal of a server with workers."""
+def callers(tmp_path: Path) -> KnownCallers:
     callers = KnownCallers(tmp_path / "access")
     callers.grant(*GRANTS)
+    return callers
+
+
+@pytest.fixture
+def cli(tmp_path: Path, callers: KnownCallers) -> Iterator[dict[str, Cli]]:
+    """The command line of each principal of a server with workers."""
     tokens = {each["name"]: callers.token(each["name"]) for each in GRANTS}
     workers = {"ENGAGEMENT_WORKERS": "2"}
     with ServerProcess(tmp_path / "data", environment=workers, options=callers.options).start() as server:
@@ -57,11 +64,15 @@ def test_an_upload_waits_for_its_rate_and_completes(cli: dict[str, Cli]) -> None
     assert done.status == 0, done
 
 
-def test_an_upload_into_a_full_account_says_why_it_ends(cli: dict[str, Cli]) -> None:
+def test_an_upload_into_a_full_account_says_why_it_ends_and_goes_on_with_a_higher_quota(
+    cli: dict[str, Cli], callers: KnownCallers
+) -> None:
     path = events(cli["full"], 2_000)
     ended = cli["full"].run("upload", path)
     assert ended.status not in (0, 1), ended
     assert (
         "the quota stored_bytes of 10,000 is used up; waiting does not help, so ask for more" in ended.stderr
     )
-    assert cli["free"].run("upload", path).status == 0
+    callers.grant({**FULL, "stored_bytes": 1_000_000})
+    wait_until(lambda: "1,000,000" in cli["full"].run("whoami").stdout, "the grant has its new quota")
+    assert cli["full"].run("upload", path).status == 0

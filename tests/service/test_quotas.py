@@ -67,6 +67,7 @@ def grants() -> HeldGrants:
         granted(MAKER, max_new_accounts=1),
         principal("free", "ingest", "read"),
         principal("eraser", "erase"),
+        principal("operator", "operate"),
     )
 
 
@@ -286,6 +287,21 @@ async def test_an_account_that_is_full_takes_no_more_over_a_replicated_log(
     serving = replicated(cluster.url, log_name="stored-bytes", credentials=known)
     async with connected(serving, tmp_path / "data", known) as asking:
         await require_stored_bytes_limited(asking)
+
+
+async def test_one_chunk_of_an_upload_at_most_passes_the_limit(asking: Asking) -> None:
+    upload = RawUpload(asking.ingest, metadata=FULL)
+    await upload.open()
+    chunks = [chunk(n + 1, *(customer_event(f"{n}-{m}") for m in range(5))) for n in range(8)]
+    await upload.send(*chunks)
+    require_exceeded(
+        await expect_refused(upload.receive_rest()), "stored_bytes", str(MAX_STORED), may_wait=False
+    )
+    (account,) = (
+        await asking.info.ListAccounts(v1.ListAccountsRequest(), metadata=calling_as("operator"))
+    ).accounts
+    largest = max(sum(event.ByteSize() for event in each.chunk.events) for each in chunks)
+    assert MAX_STORED <= account.stored_bytes < MAX_STORED + largest
 
 
 async def make_account(asking: Asking, account_id: str) -> str:

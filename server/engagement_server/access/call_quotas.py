@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from engagement_server.governor.turns import Caller
     from engagement_server.partitions import Partitions
     from engagement_server.store.account_rows import AccountUse
+    from engagement_server.streams.allowance import Settle
 
 UNKNOWN_SECONDS: Final = 10.0
 """How long an account counts as one that is being made if nobody knows whether it was."""
 _MAYBE_COMMITTED: Final = (asyncio.CancelledError, UnavailableError)
 """How calls end whose operations may still be committed."""
+NEAR_BYTES: Final = 32 * 1024 * 1024
+"""Of room that is left: as much as an upload may have under way."""
 STREAM_DELAY_SECONDS: Final = 5.0
 """After which a stream too many may be tried again: nobody knows when another one ends."""
 
@@ -144,11 +147,14 @@ class AccountQuotas:
         """Returns once further events of an upload may come."""
         await self._until_drawn(0)
 
-    async def wait(self, *, events: int, may_store: bool) -> None:
-        """Lets events of an upload in once they may come. Raises QuotaExceededError if they never may."""
+    async def wait(self, *, events: int, may_store: bool, settle: Settle) -> None:
+        """Lets events of an upload in once they may come. Raises QuotaExceededError if they never may.
+
+        `settle` returns once those before are committed.
+        """
         await self._until_drawn(events)
         if may_store:
-            await self._require_room()
+            await self._require_room(settle)
 
     async def _until_drawn(self, events: int) -> None:
         while self._rates:
@@ -157,12 +163,18 @@ class AccountQuotas:
                 return
             await asyncio.sleep(drawn.delay_seconds)
 
-    async def _require_room(self) -> None:
-        """Makes sure that the account may store more, and may be made. Raises QuotaExceededError."""
+    async def _require_room(self, settle: Settle | None = None) -> None:
+        """Makes sure that the account may store more, and may be made. Raises QuotaExceededError.
+
+        Near the limit, an upload settles before each chunk, so that one chunk at most passes it.
+        """
         if self._quotas.stored_bytes is None and self._had_events:
             return
         limit = self._quotas.stored_bytes
         use = await self._calls.use(self._account_id, max_bytes=limit, caller=self._caller)
+        if settle is not None and limit is not None and use.stored_bytes + NEAR_BYTES > limit:
+            await settle()
+            use = await self._calls.use(self._account_id, max_bytes=limit, caller=self._caller)
         if limit is not None and use.stored_bytes >= limit:
             raise QuotaExceededError(quota=STORED_BYTES, limit=limit, retry_delay_seconds=None)
         if use.had_events and not self._had_events:

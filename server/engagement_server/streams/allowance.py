@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from engagement import v1
+    from engagement_server.operations import Result
+
+Settle: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Allowance(Protocol):
@@ -15,10 +19,10 @@ class Allowance(Protocol):
     async def until_open(self) -> None:
         """Returns once further events may come."""
 
-    async def wait(self, *, events: int, may_store: bool) -> None:
+    async def wait(self, *, events: int, may_store: bool, settle: Settle) -> None:
         """Lets events in once they may come. Raises QuotaExceededError if they never may.
 
-        Those that may not store anything repeat others.
+        Those that may not store anything repeat others. `settle` returns once those before are committed.
         """
 
 
@@ -28,6 +32,7 @@ class Throttle:
     def __init__(self, allowance: Allowance | None) -> None:
         """Without an allowance it never waits."""
         self._allowance = allowance
+        self._last: asyncio.Future[Result] | None = None
         self.is_waiting = False
 
     async def until_open(self) -> None:
@@ -39,7 +44,15 @@ class Throttle:
         """Returns once a message may go on. Raises QuotaExceededError if it never may."""
         if self._allowance is not None and message is not None and message.HasField("chunk"):
             events = len(message.chunk.events)
-            await self._wait(self._allowance.wait(events=events, may_store=may_store))
+            await self._wait(self._allowance.wait(events=events, may_store=may_store, settle=self._settle))
+
+    def note(self, committing: asyncio.Future[Result]) -> None:
+        """Notes the latest chunk that is being committed: those before are done when it is."""
+        self._last = committing
+
+    async def _settle(self) -> None:
+        if self._last is not None:
+            await asyncio.wait([self._last])
 
     async def _wait(self, allowed: Awaitable[None]) -> None:
         self.is_waiting = True

@@ -212,6 +212,7 @@ class UploadSession:
                     del message  # it may hold megabytes, and the next one may take long to arrive
                     self._guard.send(operation)
                     committing = await self._committer.enqueue_in_turn(operation, caller=self._caller)
+                    self._throttle.note(committing)
                     if span is not None:
                         describe(span, operation)
                         committing.add_done_callback(span.end_with)
