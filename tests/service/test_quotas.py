@@ -159,6 +159,20 @@ async def test_an_upload_is_slowed_by_its_rate_at_a_worker(tmp_path: Path) -> No
         await require_slowed_upload(asking)
 
 
+async def test_a_slowed_upload_slows_nobody_else(asking: Asking) -> None:
+    slowed = await slowed_upload(asking)
+    upload = RawUpload(asking.ingest, metadata=FREE)
+    await upload.send(v1.UploadEventsRequest(open={"account_id": "acme", "upload_id": "free"}))
+    assert (await upload.receive()).HasField("opened")
+    await upload.send(
+        *(chunk(n + 1, *customer_events(BATCH, start=n * BATCH)) for n in range(10)), finish(10)
+    )
+    assert (await upload.receive_rest())[-1].HasField("finished")
+    getting = v1.GetUploadRequest(account_id="acme", upload_id="upload")
+    assert (await asking.ingest.GetUpload(getting, metadata=FREE)).upload.committed_through == 2
+    slowed.call.cancel()
+
+
 async def slowed_upload(asking: Asking) -> RawUpload:
     """An upload that waits for its rate for most of a minute."""
     upload = RawUpload(asking.ingest, metadata=SLOW)
@@ -323,6 +337,8 @@ async def test_a_principal_makes_no_more_accounts_than_it_may(asking: Asking) ->
     made = await asyncio.gather(*(make_account(asking, f"new-{number}") for number in range(10)))
     assert sorted(made) == names
     assert await make_account(asking, "old") == "made"
+    checked = one(customer_event("a"), account_id="checked", validate_only=True)
+    await asking.ingest.RecordEvent(checked, metadata=calling_as(MAKER, account_id="checked"))
     assert await make_account(asking, f"new-{made.index('made')}") == "made"
 
 

@@ -133,15 +133,16 @@ class AccountQuotas:
         else:
             self._release()
 
-    async def admit(self, *, events: int) -> None:
-        """Lets the events of a single call in. Raises QuotaExceededError."""
+    async def admit(self, *, events: int, may_store: bool) -> None:
+        """Lets the events of a single call in, which may only be checked. Raises QuotaExceededError."""
         if self._rates:
             drawn = await self._calls.draw(self._rates, events=events)
             if drawn.delay_seconds:
                 raise QuotaExceededError(
                     quota=EVENTS_PER_SECOND, limit=drawn.limit, retry_delay_seconds=drawn.delay_seconds
                 )
-        await self._require_room()
+        if may_store:
+            await self._require_room()
 
     async def until_open(self) -> None:
         """Returns once further events of an upload may come."""

@@ -102,7 +102,7 @@ class IngestHandlers:
         if quotas is None:
             return await self._record_freely(request, envelope, events, call=call, path=path)
         with quotas:
-            await quotas.admit(events=len(events))
+            await quotas.admit(events=len(events), may_store=not request.validate_only)
             return await self._record_freely(request, envelope, events, call=call, path=path)
 
     async def _record_freely(
