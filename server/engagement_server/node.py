@@ -10,6 +10,8 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from engagement_server.access.call_quotas import CallQuotas
+from engagement_server.access.ledger import OwnLedger
 from engagement_server.api.grpc.connections import ConnectionLimits
 from engagement_server.api.grpc.endpoint import (
     MAX_METADATA_BYTES,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
     from engagement import v1
     from engagement_server.access.identities import Credentials
+    from engagement_server.access.ledger import Ledger
     from engagement_server.access.watch import AccessWatch
     from engagement_server.assembly import Assembly
     from engagement_server.config import Config
@@ -84,6 +87,7 @@ class Server:
         rejections: Rejections | None = None,
         observers: Observers | None = None,
         credentials: Credentials | None = None,
+        ledger: Ledger | None = None,
         access: AccessWatch | None = None,
         read_stats: Callable[[], Awaitable[v1.GetServerStatsResponse]] | None = None,
         certificate: ServedCertificate | None = None,
@@ -91,7 +95,8 @@ class Server:
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs.
 
-        `credentials` know the callers; without them nobody is asked. `access` is what this process watches.
+        `credentials` know the callers; without them nobody is asked. `ledger` counts what they use of their
+        quotas, in this process alone without one. `access` is what this process watches.
         Without a `certificate`, calls come in plain text. `files` are reported on, where they are read.
         `read_stats` asks the process that has the stats of all.
         """
@@ -127,6 +132,7 @@ class Server:
             stores=[StoreWatch(each.number, each.log, each.readers) for each in self._partitions],
             streams=self.streams,
         )
+        quotas = CallQuotas(ledger or OwnLedger(), self._partitions)
         self._is_worker = is_worker
         self._endpoint = Endpoint(
             services(
@@ -135,12 +141,14 @@ class Server:
                 _server_limits(
                     config, identity_required=credentials is not None, encrypted=certificate is not None
                 ),
+                quotas=quotas,
                 version=VERSION,
                 read_stats=read_stats or self._read_stats,
             ),
             self._partitions,
             policies_of(config, certificate=certificate, credentials=credentials),
             limits=_call_limits(config, memory),
+            quotas=quotas,
             observers=observers,
             connections=ConnectionLimits(
                 config.max_connections, config.max_connection_age_seconds, config.max_stream_age_seconds

@@ -45,6 +45,8 @@ class RecordBatch:
     account_id: str
     batch: Batch
     is_atomic: bool
+    principal: str = ""
+    """The name in the grants of who sent it; empty if nobody was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class CommitChunk:
     digest: bytes = b""
     """Identifies the content of the chunk within the upload."""
     source: SourceDigest | None = None
+    principal: str = ""
+    """The name in the grants of who sent it, who need not have opened the upload."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,11 +103,14 @@ def test_accounts_are_listed_with_the_number_of_their_events(cli: Cli) -> None:
     listed = own.run("accounts")
     assert (listed.status, listed.stderr) == (0, "")
     names, *rows = (line.split("\t") for line in listed.stdout.splitlines())
-    assert names == ["account", "events", "last accepted"]
-    assert [row for row in rows if row[0].startswith("a-")] == [["a-list", "2", last], ["a-names", "0", ""]]
+    assert names == ["account", "events", "bytes", "last accepted"]
+    stored = next(row[2] for row in rows if row[0] == "a-list")
+    assert int(stored) > 0
+    shown = [["a-list", "2", stored, last], ["a-names", "0", "0", ""]]
+    assert [row for row in rows if row[0].startswith("a-")] == shown
     lines = [json.loads(line) for line in own.run("accounts", "--json").stdout.splitlines()]
-    assert {"accountId": "a-list", "events": "2", "lastReceiveTime": last} in lines
-    assert {"accountId": "a-names", "events": "0"} in lines
+    assert {"accountId": "a-list", "events": "2", "storedBytes": stored, "lastReceiveTime": last} in lines
+    assert {"accountId": "a-names", "events": "0", "storedBytes": "0"} in lines
 
 
 def test_a_list_in_a_pipe_is_tab_separated_with_control_characters_as_escapes(cli: Cli) -> None:

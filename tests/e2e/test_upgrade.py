@@ -16,12 +16,13 @@ import pytest
 from engagement import v1
 from engagement_server.errors import ConfigurationError
 from engagement_server.operations import Commit, RecordBatch
+from engagement_server.store.account_rows import AccountUse
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.reader import Reader
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION, UPGRADES, Upgrade
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_events
-from tests.support.store_file import open_store
+from tests.support.store_file import forget_use_of_accounts, open_store
 
 EVENTS = 5
 DYING = "import pathlib, sys; from tests.e2e import test_upgrade as t; t.die(pathlib.Path(sys.argv[1]))"
@@ -155,9 +156,22 @@ def test_uploads_of_a_store_of_version_9_belong_to_everybody(data_dir: Path) -> 
             "INSERT INTO uploads VALUES (1, 'acme', 'u', 'o', 0, 0, 0, 0, 0, 0, 1, 1, '', NULL, NULL, '', 0,"
             " '')"
         )
+        forget_use_of_accounts(connection)
         connection.execute("ALTER TABLE uploads DROP COLUMN principal")
         connection.pragma("user_version", 9)
     with opened(data_dir) as connection:
         assert Reader(connection).upload("acme", "u", principal="crm").upload_id == "u"
     upgraded = contents(data_dir)
     assert upgraded[0] == current[0]
+
+
+def test_accounts_of_a_store_of_version_10_get_the_bytes_of_their_events(data_dir: Path) -> None:
+    with opened(data_dir) as connection:
+        record(connection, time_ms=2)
+        before = connection.execute("SELECT * FROM accounts ORDER BY number").fetchall()
+    with contextlib.closing(open_store(data_dir)) as connection:
+        forget_use_of_accounts(connection)
+    with opened(data_dir) as connection:
+        assert connection.execute("SELECT * FROM accounts ORDER BY number").fetchall() == before
+        stored = sum(event.ByteSize() for event in customer_events(EVENTS))
+        assert Reader(connection).use("account 1") == AccountUse(stored, had_events=True)

@@ -48,7 +48,12 @@ async def test_an_account_has_the_time_of_its_last_acceptance(client: Engagement
     await client.record_events([customer_event("b"), customer_event("a")])
     (account,) = await listed(client)
     last = await client.get_event(event_id="b")
-    assert account == v1.Account(account_id="acme", events=2, last_receive_time=last.receive_time)
+    assert account == v1.Account(
+        account_id="acme",
+        events=2,
+        last_receive_time=last.receive_time,
+        stored_bytes=sum(customer_event(name).ByteSize() for name in "ab"),
+    )
 
 
 async def test_an_account_without_events_has_no_time(client: EngagementClient) -> None:

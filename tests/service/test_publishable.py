@@ -12,6 +12,7 @@ import pytest
 
 from engagement import v1
 from engagement.uuid7 import uuid7
+from engagement_server.access.quotas import Quotas
 from tests.support.asking_server import Serving, alone, worker
 from tests.support.calls import ACCEPTED, REJECTED, one, some
 from tests.support.events import bad_event, customer_event
@@ -35,14 +36,14 @@ class Asking(NamedTuple):
     channel: grpc.aio.Channel
 
 
-def grants(events_per_second: float | None = None) -> HeldGrants:
+def grants(events_per_second: float = 1_000.0) -> HeldGrants:
     page = principal(
         "page",
         "ingest",
         sources=frozenset({"shop-page"}),
         may_authenticate=False,
         is_publishable=True,
-        events_per_second=events_per_second,
+        quotas=Quotas(events_per_second=events_per_second),
     )
     return HeldGrants(page, principal("operator", *SCOPES))
 

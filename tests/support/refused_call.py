@@ -82,3 +82,12 @@ def assert_receivable(refused: RefusedCall) -> None:
     """Checks that the details keep their bound, and that clients accept all metadata together."""
     assert refused.details_bytes <= 4096
     assert refused.details_bytes * 4 / 3 + len(quote(refused.message)) <= SAFE_METADATA_BYTES - 512
+
+
+async def outcome_of(call: Awaitable[object]) -> str:
+    """How a call ends: OK, or the reason that refuses it."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return RefusedCall.of(error).reason
+    return "OK"

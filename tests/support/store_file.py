@@ -26,3 +26,11 @@ def damage_root(folder: Path, index: str) -> None:
         byte = file.read(1)[0]
         file.seek(-1, 1)
         file.write(bytes([byte ^ 1]))
+
+
+def forget_use_of_accounts(connection: apsw.Connection) -> None:
+    """Turns a store into one of version 10, which does not know what accounts use."""
+    connection.execute("DROP INDEX accounts_by_principal")
+    for column in ("stored_bytes", "principal"):
+        connection.execute(f"ALTER TABLE accounts DROP COLUMN {column}")
+    connection.pragma("user_version", 10)

@@ -42,9 +42,9 @@ BATCH = Batch(
 )
 SOURCE = SourceDigest(12, "13")
 OPERATIONS: list[Operation] = [
-    operations.RecordBatch("a", BATCH, is_atomic=True),
+    operations.RecordBatch("a", BATCH, is_atomic=True, principal="p"),
     operations.OpenUpload("a", "u", "o", "s", "n", "p", is_admin=True),
-    operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),
+    operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE, "p"),
     operations.FinishUpload("a", "u", "o", 16, SOURCE, 46),
     operations.ExpireUploads(17, 18, 28, 29),
     operations.AbandonUpload("a", "u", "o"),
@@ -103,6 +103,10 @@ def test_nothing_of_a_recorded_commit_is_lost_when_it_is_read(operation: Operati
 
 
 OLDER: list[tuple[Operation, Operation]] = [
+    (
+        operations.RecordBatch("a", BATCH, is_atomic=True, principal="p"),
+        operations.RecordBatch("a", BATCH, is_atomic=True, principal=""),
+    ),
     (operations.OpenUpload("a", "u", "o", "s"), operations.OpenUpload("a", "u", "o", "")),
     (
         operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),

@@ -33,6 +33,7 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event
 from tests.support.marked_events import files_with
+from tests.support.store_file import forget_use_of_accounts
 
 ACCOUNT = "acme"
 EVENTS = 2_000
@@ -116,8 +117,18 @@ def test_an_account_with_damaged_events_is_listed(folder: Path) -> None:
     damage_event(folder, EVENTS - 1)
     with opened(folder) as (reader, _, _):
         (account,) = reader.accounts(after="", max_accounts=1)
-        assert account == (ACCOUNT, EVENTS, TIME_MS + EVENTS - 500)
+        assert account[:3] == (ACCOUNT, EVENTS, TIME_MS + EVENTS - 500)
         assert reader.accounts(after=ACCOUNT, max_accounts=1) == []
+
+
+def test_an_upgrade_counts_the_bytes_of_what_can_be_read(folder: Path) -> None:
+    with opened(folder) as (_, _, connection):
+        forget_use_of_accounts(connection)
+    damage_event(folder, 700)
+    with opened(folder) as (reader, _, _):
+        numbers, (lost,) = read_all(reader)
+        assert reader.use(ACCOUNT).stored_bytes == sum(named(number).ByteSize() for number in numbers)
+        assert 0 < len(lost) < EVENTS
 
 
 def test_a_read_goes_on_behind_damage_and_leaves_out_only_one_page(folder: Path) -> None:

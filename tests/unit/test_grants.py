@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engagement_server.access.grants import NO_GRANTS, JwtSubject, read_grants
 from engagement_server.access.principals import Accounts, Principal
+from engagement_server.access.quotas import Quotas
 from engagement_server.access.scopes import SCOPES
 from engagement_server.errors import ConfigurationError
 from tests.support.known_callers import toml_value
@@ -36,7 +37,8 @@ publishable = true
 events_per_second = 100
 """
 _KEYS = ["name", "tokens", "jwts", "certificates", "accounts", "scopes", "authenticated", "sources",
-         "publishable", "events_per_second", "unknown"]  # fmt: skip
+         "publishable", "events_per_second", "concurrent_streams", "stored_bytes", "max_new_accounts",
+         "unknown"]  # fmt: skip
 _TEXTS = st.sampled_from(["crm", "acme", "*", "a*b", "", "dns:x", "uri:", "read", "none", "\x00", "ü" * 70])
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats() | _TEXTS | st.dates(),
@@ -54,7 +56,7 @@ def test_a_principal_is_found_by_each_of_its_credentials() -> None:
     assert grants.by_jwt == {JwtSubject("https://id.example", "crm-import"): crm}
     assert grants.by_certificate == {"dns:crm.internal": crm, "uri:spiffe://example/crm": crm}
     assert crm.scopes == {SCOPES["ingest"], SCOPES["read"]}
-    assert (set(crm.sources), crm.may_authenticate, crm.events_per_second) == ({"crm"}, False, None)
+    assert (set(crm.sources), crm.may_authenticate, crm.quotas) == ({"crm"}, False, None)
     assert not crm.sees_persons
 
 
@@ -94,7 +96,12 @@ def test_principals_with_the_same_rights_are_equal() -> None:
         ('subject = "crm-import"', "subject = 7", "principal 'crm': jwts must be a list such as"),
         ("authenticated = false", "authenticated = 0", "authenticated must be true or false"),
         ("authenticated = false", "publishable = true", "publishable needs"),
-        ("authenticated = false", "events_per_second = 100", "events_per_second is for publishable grants"),
+        ("authenticated = false", "events_per_second = 8", "must be at least 9, or a full batch would wait"),
+        ("authenticated = false", "events_per_second = true", "must be at least 9"),
+        ("authenticated = false", "concurrent_streams = 0", "must be a whole number from 1 to 100,000"),
+        ("authenticated = false", "stored_bytes = 1.5", "stored_bytes must be a whole number from 1"),
+        ("authenticated = false", "max_new_accounts = -1", "must be a whole number from 0 to 1,000,000"),
+        ("authenticated = false", "max_new_accounts = true", "must be a whole number from 0 to 1,000,000"),
         ("[[principal]]", "[principal]", "begin with"),
         ("[[principal]]", "[[principals]]", "'principals' is none of principal"),
         ("[[principal]]", "[[", "it is not TOML"),
@@ -152,9 +159,22 @@ def _read_or_refuse(text: str) -> None:
     assert len(message.splitlines()) == 1
 
 
-def test_a_publishable_grant_may_have_a_rate() -> None:
+def test_a_grant_may_have_quotas() -> None:
+    text = (
+        "events_per_second = 2.5e3\nconcurrent_streams = 2\nstored_bytes = 1073741824\nmax_new_accounts = 0\n"
+    )
+    (crm,) = read_grants(CRM + text).principals
+    assert crm.quotas == (2500.0, 2, 1 << 30, 0)
+
+
+def test_a_publishable_grant_has_a_rate_and_no_streams() -> None:
     (page,) = read_grants(PAGE).principals
-    assert (page.is_publishable, page.may_authenticate, page.events_per_second) == (True, False, 100.0)
+    assert (page.is_publishable, page.may_authenticate) == (True, False)
+    assert page.quotas == Quotas(events_per_second=100.0)
+    (usual,) = read_grants(PAGE.replace("events_per_second = 100", "")).principals
+    assert usual.quotas == Quotas(events_per_second=1_000.0)
+    with pytest.raises(ConfigurationError, match="concurrent_streams is not for publishable grants"):
+        read_grants(PAGE + "concurrent_streams = 1\n")
     for rate in ("0.1", "nan", "-1", "true", '"100"'):
         with pytest.raises(ConfigurationError, match="events_per_second must be at least 9, or a full batch"):
             read_grants(PAGE.replace("= 100", f"= {rate}"))

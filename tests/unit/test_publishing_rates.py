@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from engagement_server.access import publishing
-from engagement_server.access.publishing import PublishingRates, address_of
-from engagement_server.errors import QuotaExceededError
-from tests.support.held_grants import principal
+from engagement_server.access import buckets
+from engagement_server.access.buckets import Buckets
+from engagement_server.access.publishing import ADDRESS_SHARE, address_of, publishing_rates
 
-PAGE = principal("page", "ingest")
 LOOPBACK, PEER, OTHER = "ipv4:127.0.0.1:4000", "ipv4:192.0.2.1:4000", "ipv4:192.0.2.2:4000"
+
+
+def take(shared: Buckets, *, events: int, peer: str, rate: float = 1_000.0, grant: str = "page") -> float:
+    """How long a caller has to wait; 0 if its events were let in."""
+    return shared.draw(
+        publishing_rates(grant, events_per_second=rate, peer=peer), events=events
+    ).delay_seconds
 
 
 @pytest.mark.parametrize(
@@ -30,30 +35,26 @@ def test_the_address_of_a_peer_is_that_of_its_customer(peer: str, address: str) 
 
 
 def test_an_address_gets_a_share_and_leaves_others_theirs() -> None:
-    rates = PublishingRates()
-    for _ in range(2):
-        rates.take(PAGE, peer=PEER, events=400)
-    with pytest.raises(QuotaExceededError) as caught:
-        rates.take(PAGE, peer=PEER, events=1)
-    assert caught.value.limit == publishing.EVENTS_PER_SECOND * publishing.ADDRESS_SHARE
-    assert caught.value.retry_delay_seconds
-    rates.take(PAGE, peer=OTHER, events=1)
+    shared = Buckets()
+    assert [take(shared, events=400, peer=PEER) for _ in range(2)] == [0, 0]
+    refused = shared.draw(publishing_rates("page", events_per_second=1_000.0, peer=PEER), events=1)
+    assert refused.limit == 1_000 * ADDRESS_SHARE
+    assert refused.delay_seconds
+    assert not take(shared, events=1, peer=OTHER)
 
 
 def test_all_callers_of_a_grant_share_its_rate_and_other_grants_have_their_own() -> None:
-    rates = PublishingRates()
-    slow = principal("slow", "ingest", events_per_second=100.0)
-    rates.take(slow, peer=LOOPBACK, events=500)
-    with pytest.raises(QuotaExceededError) as caught:
-        rates.take(slow, peer=OTHER, events=1)
-    assert caught.value.metadata["quota"] == "events_per_second"
-    rates.take(PAGE, peer=LOOPBACK, events=500)
+    shared = Buckets()
+    assert not take(shared, events=500, peer=LOOPBACK, rate=100.0, grant="slow")
+    assert take(shared, events=1, peer=OTHER, rate=100.0, grant="slow")
+    assert not take(shared, events=500, peer=LOOPBACK)
 
 
 def test_no_more_addresses_are_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "MAX_ADDRESSES", 2)
-    rates = PublishingRates()
-    rates.take(PAGE, peer=PEER, events=400)
+    monkeypatch.setattr(buckets, "MAX_BUCKETS", 2)
+    shared = Buckets()
+    assert not take(shared, events=600, peer=PEER)
+    assert take(shared, events=1, peer=PEER)
     for number in range(2, 5):
-        rates.take(PAGE, peer=f"ipv4:192.0.2.{number}:1", events=1)
-    rates.take(PAGE, peer=PEER, events=200)
+        assert not take(shared, events=1, peer=f"ipv4:192.0.2.{number}:1")
+    assert not take(shared, events=200, peer=PEER), "it was pushed out"

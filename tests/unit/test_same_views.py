@@ -136,11 +136,12 @@ def test_views_of_one_log_are_equal(
 
 
 def assert_counts_are_those_of_the_rows(folder: Path) -> None:
-    """Each account has as many events as it says, and the last one's time."""
+    """Each account has as many events as it says, the last one's time, and their bytes."""
     with closing(open_store(folder, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
         rows = connection.execute(
             "SELECT account_id, count(position), (SELECT receive_time_ms FROM events WHERE account = number"
-            " ORDER BY position DESC) FROM accounts LEFT JOIN events ON account = number"
+            " ORDER BY position DESC), coalesce(sum(length(payload)), 0)"
+            " FROM accounts LEFT JOIN events ON account = number"
             " GROUP BY number ORDER BY account_id"
         ).fetchall()
         assert Reader(connection).accounts(after="", max_accounts=3) == rows

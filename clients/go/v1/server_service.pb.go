@@ -91,7 +91,7 @@ func (x ExpiryHold_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExpiryHold_Reason.Descriptor instead.
 func (ExpiryHold_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18, 0}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{19, 0}
 }
 
 // `ListAccountsRequest` is the request of `ListAccounts`.
@@ -215,8 +215,11 @@ type Account struct {
 	Events int64 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
 	// Time at which the last of them was accepted. Absent if there is none.
 	LastReceiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_receive_time,json=lastReceiveTime,proto3" json:"last_receive_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Bytes of the stored events, as producers sent them; what is derived from
+	// them, such as the search index, comes on top.
+	StoredBytes   int64 `protobuf:"varint,4,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
@@ -268,6 +271,13 @@ func (x *Account) GetLastReceiveTime() *timestamppb.Timestamp {
 		return x.LastReceiveTime
 	}
 	return nil
+}
+
+func (x *Account) GetStoredBytes() int64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
 }
 
 // `GetServerInfoRequest` is the request of `GetServerInfo`.
@@ -486,7 +496,9 @@ type GetIdentityResponse struct {
 	MayAuthenticate bool `protobuf:"varint,7,opt,name=may_authenticate,json=mayAuthenticate,proto3" json:"may_authenticate,omitempty"`
 	// Whether the grant is for code in other people's hands, which may only
 	// record events.
-	Publishable   bool `protobuf:"varint,8,opt,name=publishable,proto3" json:"publishable,omitempty"`
+	Publishable bool `protobuf:"varint,8,opt,name=publishable,proto3" json:"publishable,omitempty"`
+	// How much the grant lets its callers use. Absent if it has no quotas.
+	Quotas        *GrantQuotas `protobuf:"bytes,9,opt,name=quotas,proto3" json:"quotas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -577,6 +589,88 @@ func (x *GetIdentityResponse) GetPublishable() bool {
 	return false
 }
 
+func (x *GetIdentityResponse) GetQuotas() *GrantQuotas {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
+// `GrantQuotas` are the quotas of a grant. There is no limit where one is absent.
+type GrantQuotas struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events a second that one node takes for one account, and for all accounts
+	// together if the grant is publishable. Duplicates and rejected events count.
+	EventsPerSecond *float64 `protobuf:"fixed64,1,opt,name=events_per_second,json=eventsPerSecond,proto3,oneof" json:"events_per_second,omitempty"`
+	// Uploads and subscriptions that may be open at one node.
+	ConcurrentStreams *int32 `protobuf:"varint,2,opt,name=concurrent_streams,json=concurrentStreams,proto3,oneof" json:"concurrent_streams,omitempty"`
+	// Bytes of events that an account may store, whoever sent them, for this
+	// grant to send more.
+	StoredBytes *int64 `protobuf:"varint,3,opt,name=stored_bytes,json=storedBytes,proto3,oneof" json:"stored_bytes,omitempty"`
+	// Accounts that may have their first event from this grant.
+	MaxNewAccounts *int32 `protobuf:"varint,4,opt,name=max_new_accounts,json=maxNewAccounts,proto3,oneof" json:"max_new_accounts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GrantQuotas) Reset() {
+	*x = GrantQuotas{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantQuotas) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantQuotas) ProtoMessage() {}
+
+func (x *GrantQuotas) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantQuotas.ProtoReflect.Descriptor instead.
+func (*GrantQuotas) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GrantQuotas) GetEventsPerSecond() float64 {
+	if x != nil && x.EventsPerSecond != nil {
+		return *x.EventsPerSecond
+	}
+	return 0
+}
+
+func (x *GrantQuotas) GetConcurrentStreams() int32 {
+	if x != nil && x.ConcurrentStreams != nil {
+		return *x.ConcurrentStreams
+	}
+	return 0
+}
+
+func (x *GrantQuotas) GetStoredBytes() int64 {
+	if x != nil && x.StoredBytes != nil {
+		return *x.StoredBytes
+	}
+	return 0
+}
+
+func (x *GrantQuotas) GetMaxNewAccounts() int32 {
+	if x != nil && x.MaxNewAccounts != nil {
+		return *x.MaxNewAccounts
+	}
+	return 0
+}
+
 // `GetServerStatsRequest` is the request of `GetServerStats`.
 type GetServerStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -586,7 +680,7 @@ type GetServerStatsRequest struct {
 
 func (x *GetServerStatsRequest) Reset() {
 	*x = GetServerStatsRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +692,7 @@ func (x *GetServerStatsRequest) String() string {
 func (*GetServerStatsRequest) ProtoMessage() {}
 
 func (x *GetServerStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +705,7 @@ func (x *GetServerStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetServerStatsRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 // `GetServerStatsResponse` is the response of `GetServerStats`. The server sets
@@ -667,7 +761,7 @@ type GetServerStatsResponse struct {
 
 func (x *GetServerStatsResponse) Reset() {
 	*x = GetServerStatsResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +773,7 @@ func (x *GetServerStatsResponse) String() string {
 func (*GetServerStatsResponse) ProtoMessage() {}
 
 func (x *GetServerStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +786,7 @@ func (x *GetServerStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetServerStatsResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetServerStatsResponse) GetVersion() string {
@@ -863,7 +957,7 @@ type ServerSample struct {
 
 func (x *ServerSample) Reset() {
 	*x = ServerSample{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +969,7 @@ func (x *ServerSample) String() string {
 func (*ServerSample) ProtoMessage() {}
 
 func (x *ServerSample) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +982,7 @@ func (x *ServerSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerSample.ProtoReflect.Descriptor instead.
 func (*ServerSample) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServerSample) GetEndTime() *timestamppb.Timestamp {
@@ -1006,7 +1100,7 @@ type ServerCheck struct {
 
 func (x *ServerCheck) Reset() {
 	*x = ServerCheck{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1112,7 @@ func (x *ServerCheck) String() string {
 func (*ServerCheck) ProtoMessage() {}
 
 func (x *ServerCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1125,7 @@ func (x *ServerCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerCheck.ProtoReflect.Descriptor instead.
 func (*ServerCheck) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServerCheck) GetName() string {
@@ -1087,7 +1181,7 @@ type RejectedRule struct {
 
 func (x *RejectedRule) Reset() {
 	*x = RejectedRule{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1193,7 @@ func (x *RejectedRule) String() string {
 func (*RejectedRule) ProtoMessage() {}
 
 func (x *RejectedRule) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1206,7 @@ func (x *RejectedRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedRule.ProtoReflect.Descriptor instead.
 func (*RejectedRule) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RejectedRule) GetAccountId() string {
@@ -1200,7 +1294,7 @@ type FailedCalls struct {
 
 func (x *FailedCalls) Reset() {
 	*x = FailedCalls{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1306,7 @@ func (x *FailedCalls) String() string {
 func (*FailedCalls) ProtoMessage() {}
 
 func (x *FailedCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1319,7 @@ func (x *FailedCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedCalls.ProtoReflect.Descriptor instead.
 func (*FailedCalls) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FailedCalls) GetReason() string {
@@ -1260,7 +1354,7 @@ type SubscriptionStats struct {
 
 func (x *SubscriptionStats) Reset() {
 	*x = SubscriptionStats{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1366,7 @@ func (x *SubscriptionStats) String() string {
 func (*SubscriptionStats) ProtoMessage() {}
 
 func (x *SubscriptionStats) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1379,7 @@ func (x *SubscriptionStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionStats.ProtoReflect.Descriptor instead.
 func (*SubscriptionStats) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SubscriptionStats) GetAccountId() string {
@@ -1329,7 +1423,7 @@ type StoreFile struct {
 
 func (x *StoreFile) Reset() {
 	*x = StoreFile{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1435,7 @@ func (x *StoreFile) String() string {
 func (*StoreFile) ProtoMessage() {}
 
 func (x *StoreFile) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1448,7 @@ func (x *StoreFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreFile.ProtoReflect.Descriptor instead.
 func (*StoreFile) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{14}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StoreFile) GetKind() string {
@@ -1407,7 +1501,7 @@ type PartitionStats struct {
 
 func (x *PartitionStats) Reset() {
 	*x = PartitionStats{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1513,7 @@ func (x *PartitionStats) String() string {
 func (*PartitionStats) ProtoMessage() {}
 
 func (x *PartitionStats) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1526,7 @@ func (x *PartitionStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionStats.ProtoReflect.Descriptor instead.
 func (*PartitionStats) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{15}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PartitionStats) GetNumber() int32 {
@@ -1527,7 +1621,7 @@ type NodeStats struct {
 
 func (x *NodeStats) Reset() {
 	*x = NodeStats{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1633,7 @@ func (x *NodeStats) String() string {
 func (*NodeStats) ProtoMessage() {}
 
 func (x *NodeStats) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1646,7 @@ func (x *NodeStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStats.ProtoReflect.Descriptor instead.
 func (*NodeStats) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeStats) GetNodeId() string {
@@ -1614,7 +1708,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1720,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1733,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{17}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Partition) GetNumber() int32 {
@@ -1731,7 +1825,7 @@ type ExpiryHold struct {
 
 func (x *ExpiryHold) Reset() {
 	*x = ExpiryHold{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1837,7 @@ func (x *ExpiryHold) String() string {
 func (*ExpiryHold) ProtoMessage() {}
 
 func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1850,7 @@ func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpiryHold.ProtoReflect.Descriptor instead.
 func (*ExpiryHold) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExpiryHold) GetReason() ExpiryHold_Reason {
@@ -1815,7 +1909,7 @@ type SetRetentionRequest struct {
 
 func (x *SetRetentionRequest) Reset() {
 	*x = SetRetentionRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1921,7 @@ func (x *SetRetentionRequest) String() string {
 func (*SetRetentionRequest) ProtoMessage() {}
 
 func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1934,7 @@ func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
 func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{19}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetRetentionRequest) GetRetention() *durationpb.Duration {
@@ -1877,7 +1971,7 @@ type SetRetentionResponse struct {
 
 func (x *SetRetentionResponse) Reset() {
 	*x = SetRetentionResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +1983,7 @@ func (x *SetRetentionResponse) String() string {
 func (*SetRetentionResponse) ProtoMessage() {}
 
 func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +1996,7 @@ func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
 func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{20}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetRetentionResponse) GetPreviousRetention() *durationpb.Duration {
@@ -1944,7 +2038,7 @@ type ReleaseExpiryRequest struct {
 
 func (x *ReleaseExpiryRequest) Reset() {
 	*x = ReleaseExpiryRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2050,7 @@ func (x *ReleaseExpiryRequest) String() string {
 func (*ReleaseExpiryRequest) ProtoMessage() {}
 
 func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2063,7 @@ func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{21}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReleaseExpiryRequest) GetValidateOnly() bool {
@@ -1999,7 +2093,7 @@ type ReleaseExpiryResponse struct {
 
 func (x *ReleaseExpiryResponse) Reset() {
 	*x = ReleaseExpiryResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[22]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2105,7 @@ func (x *ReleaseExpiryResponse) String() string {
 func (*ReleaseExpiryResponse) ProtoMessage() {}
 
 func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[22]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2118,7 @@ func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{22}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReleaseExpiryResponse) GetExpiryHold() *ExpiryHold {
@@ -2120,7 +2214,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[23]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2226,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[23]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2239,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{23}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Limits) GetMaxTextCharacters() int32 {
@@ -2334,12 +2428,13 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"r\n" +
 	"\x14ListAccountsResponse\x122\n" +
 	"\baccounts\x18\x01 \x03(\v2\x16.engagement.v1.AccountR\baccounts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x88\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n" +
 	"\aAccount\x12\x1d\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tR\taccountId\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12F\n" +
-	"\x11last_receive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastReceiveTime\"\x16\n" +
+	"\x11last_receive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastReceiveTime\x12!\n" +
+	"\fstored_bytes\x18\x04 \x01(\x03R\vstoredBytes\"\x16\n" +
 	"\x14GetServerInfoRequest\"\xc7\x02\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
@@ -2352,7 +2447,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"partitions\x12\x1c\n" +
 	"\tencrypted\x18\a \x01(\bR\tencrypted\x12+\n" +
 	"\x11identity_required\x18\b \x01(\bR\x10identityRequired\"\x14\n" +
-	"\x12GetIdentityRequest\"\xc1\x02\n" +
+	"\x12GetIdentityRequest\"\xf5\x02\n" +
 	"\x13GetIdentityResponse\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x1e\n" +
 	"\n" +
@@ -2364,7 +2459,17 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"expireTime\x12\x18\n" +
 	"\asources\x18\x06 \x03(\tR\asources\x12)\n" +
 	"\x10may_authenticate\x18\a \x01(\bR\x0fmayAuthenticate\x12 \n" +
-	"\vpublishable\x18\b \x01(\bR\vpublishable\"\x17\n" +
+	"\vpublishable\x18\b \x01(\bR\vpublishable\x122\n" +
+	"\x06quotas\x18\t \x01(\v2\x1a.engagement.v1.GrantQuotasR\x06quotas\"\x9c\x02\n" +
+	"\vGrantQuotas\x12/\n" +
+	"\x11events_per_second\x18\x01 \x01(\x01H\x00R\x0feventsPerSecond\x88\x01\x01\x122\n" +
+	"\x12concurrent_streams\x18\x02 \x01(\x05H\x01R\x11concurrentStreams\x88\x01\x01\x12&\n" +
+	"\fstored_bytes\x18\x03 \x01(\x03H\x02R\vstoredBytes\x88\x01\x01\x12-\n" +
+	"\x10max_new_accounts\x18\x04 \x01(\x05H\x03R\x0emaxNewAccounts\x88\x01\x01B\x14\n" +
+	"\x12_events_per_secondB\x15\n" +
+	"\x13_concurrent_streamsB\x0f\n" +
+	"\r_stored_bytesB\x13\n" +
+	"\x11_max_new_accounts\"\x17\n" +
 	"\x15GetServerStatsRequest\"\xc8\a\n" +
 	"\x16GetServerStatsResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
@@ -2561,7 +2666,7 @@ func file_engagement_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_engagement_v1_server_service_proto_goTypes = []any{
 	(ExpiryHold_Reason)(0),         // 0: engagement.v1.ExpiryHold.Reason
 	(*ListAccountsRequest)(nil),    // 1: engagement.v1.ListAccountsRequest
@@ -2571,95 +2676,97 @@ var file_engagement_v1_server_service_proto_goTypes = []any{
 	(*GetServerInfoResponse)(nil),  // 5: engagement.v1.GetServerInfoResponse
 	(*GetIdentityRequest)(nil),     // 6: engagement.v1.GetIdentityRequest
 	(*GetIdentityResponse)(nil),    // 7: engagement.v1.GetIdentityResponse
-	(*GetServerStatsRequest)(nil),  // 8: engagement.v1.GetServerStatsRequest
-	(*GetServerStatsResponse)(nil), // 9: engagement.v1.GetServerStatsResponse
-	(*ServerSample)(nil),           // 10: engagement.v1.ServerSample
-	(*ServerCheck)(nil),            // 11: engagement.v1.ServerCheck
-	(*RejectedRule)(nil),           // 12: engagement.v1.RejectedRule
-	(*FailedCalls)(nil),            // 13: engagement.v1.FailedCalls
-	(*SubscriptionStats)(nil),      // 14: engagement.v1.SubscriptionStats
-	(*StoreFile)(nil),              // 15: engagement.v1.StoreFile
-	(*PartitionStats)(nil),         // 16: engagement.v1.PartitionStats
-	(*NodeStats)(nil),              // 17: engagement.v1.NodeStats
-	(*Partition)(nil),              // 18: engagement.v1.Partition
-	(*ExpiryHold)(nil),             // 19: engagement.v1.ExpiryHold
-	(*SetRetentionRequest)(nil),    // 20: engagement.v1.SetRetentionRequest
-	(*SetRetentionResponse)(nil),   // 21: engagement.v1.SetRetentionResponse
-	(*ReleaseExpiryRequest)(nil),   // 22: engagement.v1.ReleaseExpiryRequest
-	(*ReleaseExpiryResponse)(nil),  // 23: engagement.v1.ReleaseExpiryResponse
-	(*Limits)(nil),                 // 24: engagement.v1.Limits
-	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
-	(Scope)(0),                     // 26: engagement.v1.Scope
-	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
-	(ErrorReason)(0),               // 28: engagement.v1.ErrorReason
+	(*GrantQuotas)(nil),            // 8: engagement.v1.GrantQuotas
+	(*GetServerStatsRequest)(nil),  // 9: engagement.v1.GetServerStatsRequest
+	(*GetServerStatsResponse)(nil), // 10: engagement.v1.GetServerStatsResponse
+	(*ServerSample)(nil),           // 11: engagement.v1.ServerSample
+	(*ServerCheck)(nil),            // 12: engagement.v1.ServerCheck
+	(*RejectedRule)(nil),           // 13: engagement.v1.RejectedRule
+	(*FailedCalls)(nil),            // 14: engagement.v1.FailedCalls
+	(*SubscriptionStats)(nil),      // 15: engagement.v1.SubscriptionStats
+	(*StoreFile)(nil),              // 16: engagement.v1.StoreFile
+	(*PartitionStats)(nil),         // 17: engagement.v1.PartitionStats
+	(*NodeStats)(nil),              // 18: engagement.v1.NodeStats
+	(*Partition)(nil),              // 19: engagement.v1.Partition
+	(*ExpiryHold)(nil),             // 20: engagement.v1.ExpiryHold
+	(*SetRetentionRequest)(nil),    // 21: engagement.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),   // 22: engagement.v1.SetRetentionResponse
+	(*ReleaseExpiryRequest)(nil),   // 23: engagement.v1.ReleaseExpiryRequest
+	(*ReleaseExpiryResponse)(nil),  // 24: engagement.v1.ReleaseExpiryResponse
+	(*Limits)(nil),                 // 25: engagement.v1.Limits
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
+	(Scope)(0),                     // 27: engagement.v1.Scope
+	(*durationpb.Duration)(nil),    // 28: google.protobuf.Duration
+	(ErrorReason)(0),               // 29: engagement.v1.ErrorReason
 }
 var file_engagement_v1_server_service_proto_depIdxs = []int32{
 	3,  // 0: engagement.v1.ListAccountsResponse.accounts:type_name -> engagement.v1.Account
-	25, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
-	24, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
-	18, // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
-	26, // 4: engagement.v1.GetIdentityResponse.scopes:type_name -> engagement.v1.Scope
-	25, // 5: engagement.v1.GetIdentityResponse.expire_time:type_name -> google.protobuf.Timestamp
-	25, // 6: engagement.v1.GetServerStatsResponse.start_time:type_name -> google.protobuf.Timestamp
-	25, // 7: engagement.v1.GetServerStatsResponse.sample_time:type_name -> google.protobuf.Timestamp
-	10, // 8: engagement.v1.GetServerStatsResponse.samples:type_name -> engagement.v1.ServerSample
-	11, // 9: engagement.v1.GetServerStatsResponse.checks:type_name -> engagement.v1.ServerCheck
-	12, // 10: engagement.v1.GetServerStatsResponse.rejected_rules:type_name -> engagement.v1.RejectedRule
-	13, // 11: engagement.v1.GetServerStatsResponse.failed_calls:type_name -> engagement.v1.FailedCalls
-	14, // 12: engagement.v1.GetServerStatsResponse.subscriptions:type_name -> engagement.v1.SubscriptionStats
-	15, // 13: engagement.v1.GetServerStatsResponse.files:type_name -> engagement.v1.StoreFile
-	16, // 14: engagement.v1.GetServerStatsResponse.partitions:type_name -> engagement.v1.PartitionStats
-	17, // 15: engagement.v1.GetServerStatsResponse.nodes:type_name -> engagement.v1.NodeStats
-	25, // 16: engagement.v1.ServerSample.end_time:type_name -> google.protobuf.Timestamp
-	27, // 17: engagement.v1.ServerSample.duration:type_name -> google.protobuf.Duration
-	27, // 18: engagement.v1.ServerSample.median_call_time:type_name -> google.protobuf.Duration
-	27, // 19: engagement.v1.ServerSample.p99_call_time:type_name -> google.protobuf.Duration
-	27, // 20: engagement.v1.ServerSample.p99_commit_time:type_name -> google.protobuf.Duration
-	28, // 21: engagement.v1.RejectedRule.reason:type_name -> engagement.v1.ErrorReason
-	25, // 22: engagement.v1.RejectedRule.last_reject_time:type_name -> google.protobuf.Timestamp
-	25, // 23: engagement.v1.SubscriptionStats.start_time:type_name -> google.protobuf.Timestamp
-	27, // 24: engagement.v1.SubscriptionStats.lag:type_name -> google.protobuf.Duration
-	25, // 25: engagement.v1.PartitionStats.oldest_receive_time:type_name -> google.protobuf.Timestamp
-	25, // 26: engagement.v1.PartitionStats.next_expiry_time:type_name -> google.protobuf.Timestamp
-	19, // 27: engagement.v1.PartitionStats.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	27, // 28: engagement.v1.PartitionStats.view_age:type_name -> google.protobuf.Duration
-	25, // 29: engagement.v1.NodeStats.last_commit_time:type_name -> google.protobuf.Timestamp
-	25, // 30: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
-	27, // 31: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
-	25, // 32: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
-	19, // 33: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	0,  // 34: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
-	25, // 35: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
-	25, // 36: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
-	25, // 37: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
-	27, // 38: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
-	27, // 39: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
-	25, // 40: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	19, // 41: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	25, // 42: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	27, // 43: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
-	27, // 44: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
-	27, // 45: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
-	27, // 46: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
-	27, // 47: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
-	27, // 48: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
-	4,  // 49: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
-	6,  // 50: engagement.v1.ServerService.GetIdentity:input_type -> engagement.v1.GetIdentityRequest
-	8,  // 51: engagement.v1.ServerService.GetServerStats:input_type -> engagement.v1.GetServerStatsRequest
-	20, // 52: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
-	22, // 53: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
-	1,  // 54: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
-	5,  // 55: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
-	7,  // 56: engagement.v1.ServerService.GetIdentity:output_type -> engagement.v1.GetIdentityResponse
-	9,  // 57: engagement.v1.ServerService.GetServerStats:output_type -> engagement.v1.GetServerStatsResponse
-	21, // 58: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
-	23, // 59: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
-	2,  // 60: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
-	55, // [55:61] is the sub-list for method output_type
-	49, // [49:55] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	26, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
+	25, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
+	19, // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
+	27, // 4: engagement.v1.GetIdentityResponse.scopes:type_name -> engagement.v1.Scope
+	26, // 5: engagement.v1.GetIdentityResponse.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: engagement.v1.GetIdentityResponse.quotas:type_name -> engagement.v1.GrantQuotas
+	26, // 7: engagement.v1.GetServerStatsResponse.start_time:type_name -> google.protobuf.Timestamp
+	26, // 8: engagement.v1.GetServerStatsResponse.sample_time:type_name -> google.protobuf.Timestamp
+	11, // 9: engagement.v1.GetServerStatsResponse.samples:type_name -> engagement.v1.ServerSample
+	12, // 10: engagement.v1.GetServerStatsResponse.checks:type_name -> engagement.v1.ServerCheck
+	13, // 11: engagement.v1.GetServerStatsResponse.rejected_rules:type_name -> engagement.v1.RejectedRule
+	14, // 12: engagement.v1.GetServerStatsResponse.failed_calls:type_name -> engagement.v1.FailedCalls
+	15, // 13: engagement.v1.GetServerStatsResponse.subscriptions:type_name -> engagement.v1.SubscriptionStats
+	16, // 14: engagement.v1.GetServerStatsResponse.files:type_name -> engagement.v1.StoreFile
+	17, // 15: engagement.v1.GetServerStatsResponse.partitions:type_name -> engagement.v1.PartitionStats
+	18, // 16: engagement.v1.GetServerStatsResponse.nodes:type_name -> engagement.v1.NodeStats
+	26, // 17: engagement.v1.ServerSample.end_time:type_name -> google.protobuf.Timestamp
+	28, // 18: engagement.v1.ServerSample.duration:type_name -> google.protobuf.Duration
+	28, // 19: engagement.v1.ServerSample.median_call_time:type_name -> google.protobuf.Duration
+	28, // 20: engagement.v1.ServerSample.p99_call_time:type_name -> google.protobuf.Duration
+	28, // 21: engagement.v1.ServerSample.p99_commit_time:type_name -> google.protobuf.Duration
+	29, // 22: engagement.v1.RejectedRule.reason:type_name -> engagement.v1.ErrorReason
+	26, // 23: engagement.v1.RejectedRule.last_reject_time:type_name -> google.protobuf.Timestamp
+	26, // 24: engagement.v1.SubscriptionStats.start_time:type_name -> google.protobuf.Timestamp
+	28, // 25: engagement.v1.SubscriptionStats.lag:type_name -> google.protobuf.Duration
+	26, // 26: engagement.v1.PartitionStats.oldest_receive_time:type_name -> google.protobuf.Timestamp
+	26, // 27: engagement.v1.PartitionStats.next_expiry_time:type_name -> google.protobuf.Timestamp
+	20, // 28: engagement.v1.PartitionStats.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	28, // 29: engagement.v1.PartitionStats.view_age:type_name -> google.protobuf.Duration
+	26, // 30: engagement.v1.NodeStats.last_commit_time:type_name -> google.protobuf.Timestamp
+	26, // 31: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
+	28, // 32: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
+	26, // 33: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
+	20, // 34: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	0,  // 35: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
+	26, // 36: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
+	26, // 37: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
+	26, // 38: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
+	28, // 39: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
+	28, // 40: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
+	26, // 41: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	20, // 42: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	26, // 43: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	28, // 44: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
+	28, // 45: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
+	28, // 46: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
+	28, // 47: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
+	28, // 48: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
+	28, // 49: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
+	4,  // 50: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
+	6,  // 51: engagement.v1.ServerService.GetIdentity:input_type -> engagement.v1.GetIdentityRequest
+	9,  // 52: engagement.v1.ServerService.GetServerStats:input_type -> engagement.v1.GetServerStatsRequest
+	21, // 53: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
+	23, // 54: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
+	1,  // 55: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
+	5,  // 56: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
+	7,  // 57: engagement.v1.ServerService.GetIdentity:output_type -> engagement.v1.GetIdentityResponse
+	10, // 58: engagement.v1.ServerService.GetServerStats:output_type -> engagement.v1.GetServerStatsResponse
+	22, // 59: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
+	24, // 60: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
+	2,  // 61: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
+	56, // [56:62] is the sub-list for method output_type
+	50, // [50:56] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_server_service_proto_init() }
@@ -2670,14 +2777,15 @@ func file_engagement_v1_server_service_proto_init() {
 	file_engagement_v1_access_proto_init()
 	file_engagement_v1_error_reason_proto_init()
 	file_engagement_v1_scope_proto_init()
-	file_engagement_v1_server_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_engagement_v1_server_service_proto_msgTypes[7].OneofWrappers = []any{}
+	file_engagement_v1_server_service_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_server_service_proto_rawDesc), len(file_engagement_v1_server_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from engagement import limits
 from engagement_server.access.principals import Accounts, Principal
+from engagement_server.access.quotas import NO_QUOTAS, PUBLISHABLE_EVENTS_PER_SECOND, Quotas
 from engagement_server.access.scopes import SCOPES
 from engagement_server.errors import ConfigurationError
 
@@ -32,9 +33,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,64}|[A-Za-z0-9_-]{0,63}\*", re.ASCII)
 _CERTIFICATE = re.compile(r"(?:uri|dns):[^\s]{1,255}")
 _MAX_LISTED: Final = 1_000
+_MAX_RATE: Final = 1e9
+_MAX_COUNTS: Final = {"concurrent_streams": 100_000, "stored_bytes": 2**62, "max_new_accounts": 1_000_000}
 _KEYS: Final = frozenset(
     ("name", "tokens", "jwts", "certificates", "accounts", "scopes", "authenticated", "sources",
-     "publishable", "events_per_second")
+     "publishable", *Quotas._fields)
 )  # fmt: skip
 
 
@@ -128,7 +131,7 @@ class _Table:
             sources=sources,
             may_authenticate=may_authenticate,
             is_publishable=is_publishable,
-            events_per_second=self._rate(is_publishable=is_publishable),
+            quotas=self._quotas(is_publishable=is_publishable),
         )
 
     def texts(
@@ -175,22 +178,44 @@ class _Table:
             raise self.error(key, "must be true or false")
         return value
 
-    def _rate(self, *, is_publishable: bool) -> float | None:
+    def _quotas(self, *, is_publishable: bool) -> Quotas | None:
+        quotas = Quotas(
+            events_per_second=self._rate(),
+            concurrent_streams=self._count("concurrent_streams", at_least=1),
+            stored_bytes=self._count("stored_bytes", at_least=1),
+            max_new_accounts=self._count("max_new_accounts", at_least=0),
+        )
+        if not is_publishable:
+            return None if quotas == NO_QUOTAS else quotas
+        if quotas.concurrent_streams is not None:
+            raise self.error("concurrent_streams", "is not for publishable grants, which have no streams")
+        if quotas.events_per_second is None:
+            quotas = quotas._replace(events_per_second=PUBLISHABLE_EVENTS_PER_SECOND)
+        return quotas
+
+    def _rate(self) -> float | None:
         """Events a second, enough for a full chunk in a minute."""
         value = self._table.get("events_per_second")
         if value is None:
             return None
-        if not is_publishable:
-            raise self.error("events_per_second", "is for publishable grants; others have no limit yet")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         at_least = limits.MAX_BATCH_EVENTS / MAX_BATCH_WAIT_SECONDS
-        if not is_number or not math.isfinite(value) or value < at_least:
+        if not is_number or not math.isfinite(value) or not at_least <= value <= _MAX_RATE:
             raise self.error(
                 "events_per_second",
                 f"must be at least {math.ceil(at_least)}, or a full batch would wait for more than"
-                f" {MAX_BATCH_WAIT_SECONDS:.0f} seconds",
+                f" {MAX_BATCH_WAIT_SECONDS:.0f} seconds, and at most {_MAX_RATE:,.0f}",
             )
         return float(value)
+
+    def _count(self, key: str, *, at_least: int) -> int | None:
+        value = self._table.get(key)
+        if value is None:
+            return None
+        at_most = _MAX_COUNTS[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
+            raise self.error(key, f"must be a whole number from {at_least} to {at_most:,}")
+        return value
 
 
 def _require_keys(table: Mapping[str, object], known: frozenset[str], *, where: str) -> None:

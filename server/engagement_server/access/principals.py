@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from engagement_server.access.quotas import PUBLISHABLE_QUOTAS, Quotas
 from engagement_server.access.scopes import SCOPES
 
 ANY_END: Final = "*"
@@ -45,8 +46,12 @@ class Principal:
     """Whether it may set `Event.authenticated`."""
     is_publishable: bool = False
     """Whether its credentials are in other people's hands."""
-    events_per_second: float | None = None
-    """What all who have a publishable grant may send together, to one process; None for the default."""
+    quotas: Quotas | None = None
+    """How much it may use; None: as much as it likes."""
+
+    def __post_init__(self) -> None:
+        if self.is_publishable and self.quotas is None:
+            object.__setattr__(self, "quotas", PUBLISHABLE_QUOTAS)
 
     @property
     def sees_persons(self) -> bool:

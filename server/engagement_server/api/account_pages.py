@@ -54,7 +54,9 @@ class AccountPages:
 
 
 def _message(account: AccountSummary) -> v1.Account:
-    message = v1.Account(account_id=account.account_id, events=account.events)
+    message = v1.Account(
+        account_id=account.account_id, events=account.events, stored_bytes=account.stored_bytes
+    )
     if account.last_receive_ms is not None:
         message.last_receive_time.FromMilliseconds(account.last_receive_ms)
     return message

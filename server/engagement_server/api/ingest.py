@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from copy import copy
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS, MAX_VIOLATIONS
 from engagement_server.access.producing import producer_of, seen_uploads_of
-from engagement_server.access.publishing import PublishingRates
 from engagement_server.api.paging import page_size
 from engagement_server.api.publishing import published_response, require_publishable
 from engagement_server.api.rejections import CallRejections, list_rejections
@@ -33,10 +33,11 @@ from engagement_server.validation import admit, admit_partly, event_path, examin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engagement_server.access.call_quotas import CallQuotas
     from engagement_server.api.call import Call
     from engagement_server.governor.turns import Caller
     from engagement_server.metrics.rejections import Rejections
-    from engagement_server.model import Batch, UploadState, Verdict
+    from engagement_server.model import UploadState, Verdict
     from engagement_server.partitions import Partition, Partitions
     from engagement_server.store.reader import Reader
     from engagement_server.store.upload_lists import RejectionPage
@@ -51,10 +52,10 @@ _VALID_EVENT = v1.Event(customer_info=v1.CustomerInfo())
 class IngestHandlers:
     """Handlers of IngestService."""
 
-    def __init__(self, partitions: Partitions, rejections: Rejections) -> None:
+    def __init__(self, partitions: Partitions, rejections: Rejections, quotas: CallQuotas) -> None:
         self._partitions = partitions
         self._rejections = rejections
-        self._rates = PublishingRates()
+        self._quotas = quotas
 
     async def record_event(self, request: v1.RecordEventRequest, call: Call) -> v1.RecordEventResponse:
         """Stores one event."""
@@ -73,7 +74,6 @@ class IngestHandlers:
         principal = call.identity.principal
         if principal.is_publishable:
             require_publishable(request)
-            self._rates.take(principal, peer=call.caller.connection, events=len(request.events))
         envelope = v1.RecordEventsRequest(
             account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
@@ -89,6 +89,23 @@ class IngestHandlers:
         )
 
     async def _record(
+        self,
+        request: _RecordRequest,
+        envelope: _RecordRequest,
+        events: Sequence[v1.Event],
+        *,
+        call: Call,
+        path: str,
+    ) -> tuple[Partition, Sequence[Verdict]]:
+        """See `_record_freely`; within the quotas of the caller. Raises QuotaExceededError too."""
+        quotas = self._quotas.of(call.identity.principal, account_id=request.account_id, caller=call.caller)
+        if quotas is None:
+            return await self._record_freely(request, envelope, events, call=call, path=path)
+        with quotas:
+            await quotas.admit(events=len(events), may_store=not request.validate_only)
+            return await self._record_freely(request, envelope, events, call=call, path=path)
+
+    async def _record_freely(
         self,
         request: _RecordRequest,
         envelope: _RecordRequest,
@@ -115,7 +132,10 @@ class IngestHandlers:
             partition = self._partitions.of(request.account_id)
             # One of a publishable grant counts event by event: that all fail would tell what is stored.
             is_whole = is_atomic and not producer.is_publishable
-            verdicts = await _commit(partition, request, batch, is_atomic=is_whole, caller=call.caller)
+            operation = RecordBatch(request.account_id, batch, is_whole, producer.principal)
+            verdicts = await _commit(
+                partition, operation, is_real=not request.validate_only, caller=call.caller
+            )
         except (FieldInvalidError, EventIdConflictError) as error:
             if not request.validate_only:
                 self._noted(request).note_refused(events, examined, error)
@@ -137,15 +157,18 @@ class IngestHandlers:
         call.account_id = opening.account_id
         note_account(opening.account_id)
         uploads = self._partitions.of(opening.account_id).uploads
-        await uploads.serve(
-            opening,
-            requests,
-            call.send,
-            caller=call.caller,
-            on_close=call.on_close,
-            producer=producer_of(call.identity),
-            rejections=self._rejections,
-        )
+        quotas = self._quotas.of(call.identity.principal, account_id=opening.account_id, caller=call.caller)
+        with nullcontext() if quotas is None else quotas:
+            await uploads.serve(
+                opening,
+                requests,
+                call.send,
+                caller=call.caller,
+                on_close=call.on_close,
+                producer=producer_of(call.identity),
+                allowance=quotas,
+                rejections=self._rejections,
+            )
 
     async def get_upload(self, request: v1.GetUploadRequest, call: Call) -> v1.GetUploadResponse:
         """Returns an upload, and a page of its rejected events."""
@@ -244,13 +267,12 @@ def _bound_ms(request: v1.ListUploadsRequest, field: Literal["start_time", "end_
 
 
 async def _commit(
-    partition: Partition, request: _RecordRequest, batch: Batch, *, is_atomic: bool, caller: Caller
+    partition: Partition, operation: RecordBatch, *, is_real: bool, caller: Caller
 ) -> Sequence[Verdict]:
-    """One verdict for each event of a batch; stores nothing if the request is only to be checked."""
-    account_id = request.account_id
-    if request.validate_only:
-        return await partition.readers.run(
-            lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic), caller=caller
-        )
-    operation = RecordBatch(account_id, batch, is_atomic)
-    return (await partition.committer.submit(operation, returns=Recorded, caller=caller)).verdicts
+    """One verdict for each event of a batch; stores nothing unless it is real."""
+    if is_real:
+        return (await partition.committer.submit(operation, returns=Recorded, caller=caller)).verdicts
+    return await partition.readers.run(
+        lambda reader: reader.preview(operation.account_id, operation.batch, is_atomic=operation.is_atomic),
+        caller=caller,
+    )

@@ -142,6 +142,8 @@ class ServerHandlers:
             may_authenticate=principal.may_authenticate,
             publishable=principal.is_publishable,
         )
+        if principal.quotas is not None:
+            response.quotas.MergeFrom(v1.GrantQuotas(**principal.quotas._asdict()))
         if identity.expires_at is not None:
             response.expire_time.FromMilliseconds(int(identity.expires_at * 1000))
         return response

@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
     from engagement import v1
+    from engagement_server.access.call_quotas import CallQuotas
     from engagement_server.api.server import ServerLimits
     from engagement_server.metrics.rejections import Rejections
     from engagement_server.partitions import Partitions
 
 
-def services(
+def services(  # noqa: PLR0913  # all but three are named at the call
     partitions: Partitions,
     rejections: Rejections,
     server_limits: ServerLimits,
     *,
+    quotas: CallQuotas,
     version: str,
     read_stats: Callable[[], Awaitable[v1.GetServerStatsResponse]],
 ) -> Mapping[ServiceDescriptor, object]:
@@ -48,7 +50,7 @@ def services(
     )
     return {
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]: IngestHandlers(
-            partitions, rejections
+            partitions, rejections, quotas
         ),
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"]: EventHandlers(partitions),
         entity_service_pb2.DESCRIPTOR.services_by_name["EntityService"]: EntityHandlers(partitions),

@@ -85,8 +85,10 @@ class QuotaExceededError(ExhaustedError):
         self.limit = limit
         self.retry_delay_seconds = retry_delay_seconds
         advice = (
-            "retry after the delay" if retry_delay_seconds is not None else "remove data, or ask for more"
+            "retry after the delay"
+            if retry_delay_seconds is not None
+            else "waiting does not help, so ask for more"
         )
         super().__init__(
-            f"the quota {quota} of {limit:,.0f} is used up; {advice}", quota=quota, limit=f"{limit:g}"
+            f"the quota {quota} of {limit:,.0f} is used up; {advice}", quota=quota, limit=f"{limit:.15g}"
         )

@@ -26,6 +26,7 @@ class AccountSummary(NamedTuple):
     events: int
     last_receive_ms: int | None
     """When the last of the events was accepted; None if there is none that can be read."""
+    stored_bytes: int
 
 
 def find_account(connection: apsw.Connection, account_id: str) -> int | None:
@@ -62,21 +63,62 @@ def next_account(connection: apsw.Connection) -> int:
     return int(number)
 
 
-def count_events(connection: apsw.Connection, account: int, *, added: int) -> None:
-    """Notes that an account has more events, or fewer."""
-    connection.execute("UPDATE accounts SET events = events + ? WHERE number = ?", (added, account))
+class AccountUse(NamedTuple):
+    """What quotas ask of an account."""
+
+    stored_bytes: int = 0
+    had_events: bool = False
+    """Whether it ever had one; it may have none any more."""
+
+
+def find_use(connection: apsw.Connection, account_id: str) -> AccountUse:
+    """The use of an account, which need not exist."""
+    row: Any = connection.execute(  # Any: each column has its own type
+        "SELECT stored_bytes, last_sequence > 0 FROM accounts WHERE account_id = ?", (account_id,)
+    ).fetchone()
+    return AccountUse() if row is None else AccountUse(row[0], bool(row[1]))
+
+
+def count_accounts_of(connection: apsw.Connection, principal: str, *, at_most: int) -> int:
+    """How many accounts had their first event from a principal; counts no further than `at_most`."""
+    ((count,),) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM accounts WHERE principal = ? AND principal <> '' LIMIT ?)",
+        (principal, at_most),
+    )
+    return int(count)
+
+
+def count_removed(connection: apsw.Connection, account: int, *, events: int, size_bytes: int) -> None:
+    """Notes that an account has fewer events."""
+    connection.execute(
+        # Those that were removed unread had other sizes than they were taken to have.
+        "UPDATE accounts SET events = events - ?1,"
+        " stored_bytes = iif(events = ?1, 0, max(stored_bytes - ?2, 0)) WHERE number = ?3",
+        (events, size_bytes, account),
+    )
+
+
+def count_unreadable(connection: apsw.Connection, account: int, *, events: int) -> None:
+    """Notes that an account has fewer events, whose sizes nobody can tell: they count as the mean of all."""
+    connection.execute(
+        "UPDATE accounts SET events = events - ?1,"
+        " stored_bytes = stored_bytes - stored_bytes * min(?1, events) / max(events, 1) WHERE number = ?2",
+        (events, account),
+    )
 
 
 def list_accounts(connection: apsw.Connection, *, after: str, max_accounts: int) -> list[AccountSummary]:
     """The next accounts in the order of their ids."""
     rows: Any = connection.execute(  # Any: each column has its own type
-        "SELECT account_id, events, number, last_sequence FROM accounts WHERE account_id > ?"
+        "SELECT account_id, events, stored_bytes, number, last_sequence FROM accounts WHERE account_id > ?"
         " ORDER BY account_id LIMIT ?",
         (after, max_accounts),
     ).fetchall()
     return [
-        AccountSummary(account_id, events, _last_receive_ms(connection, first_position(number), sequence))
-        for account_id, events, number, sequence in rows
+        AccountSummary(
+            account_id, events, _last_receive_ms(connection, first_position(number), sequence), stored_bytes
+        )
+        for account_id, events, stored_bytes, number, sequence in rows
     ]
 
 

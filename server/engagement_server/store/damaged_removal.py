@@ -16,7 +16,7 @@ import apsw
 
 from engagement.limits import END_OF_TIME_MS
 from engagement_server.cursor import SEQUENCE_BITS
-from engagement_server.store.account_rows import count_events, find_bounds
+from engagement_server.store.account_rows import count_unreadable, find_bounds
 from engagement_server.store.checksums import can_delete_unchecked, connect, is_damage, unchecked
 from engagement_server.store.damage import damaged_after
 from engagement_server.store.index_rebuild import discard_index
@@ -141,7 +141,7 @@ def remove_damaged(connection: apsw.Connection, account: int, events: Sequence[S
     with unchecked(connection):
         for stored in events:
             _delete(connection, account, stored)
-    count_events(connection, account, added=-len(events))
+    count_unreadable(connection, account, events=len(events))
     connection.execute("DELETE FROM profiles WHERE account = ?", (account,))
     discard_index(connection)
     sequences = [stored.position & (1 << SEQUENCE_BITS) - 1 for stored in events]

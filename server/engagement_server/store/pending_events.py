@@ -58,8 +58,12 @@ class PendingEvents:
         self._admissions: list[Admission] = []
         self._places: list[_Place] = []
         self._upload_ids: dict[int | None, str] = {}
+        self._principal = ""
+        """Who sent the first of the new events."""
 
-    def judge(self, batch: Batch, *, is_atomic: bool, place: BatchPlace | None = None) -> JudgedBatch:
+    def judge(
+        self, batch: Batch, *, is_atomic: bool, principal: str = "", place: BatchPlace | None = None
+    ) -> JudgedBatch:
         """Judges a batch, perhaps one of an upload, and keeps its new events for the flush.
 
         Raises EventIdConflictError and EntityUnknownError if `is_atomic`.
@@ -74,6 +78,8 @@ class PendingEvents:
         if self._last_position is None and judged.new_records:
             open_account(self._connection, self._account_id)
             self._last_position = last_position
+        if not self._records:
+            self._principal = principal
         self._records += judged.new_records
         self._admissions += judged.admissions
         if place is None:
@@ -94,8 +100,15 @@ class PendingEvents:
         last = self._last_position + len(self._records)
         # Stored apart from the events, so that erasing the newest event never frees its position.
         self._connection.execute(
-            "UPDATE accounts SET last_sequence = ?, events = events + ? WHERE number = ?",
-            (last & (1 << SEQUENCE_BITS) - 1, len(self._records), last >> SEQUENCE_BITS),
+            "UPDATE accounts SET last_sequence = ?, events = events + ?, stored_bytes = stored_bytes + ?,"
+            " principal = iif(last_sequence = 0, ?, principal) WHERE number = ?",
+            (
+                last & (1 << SEQUENCE_BITS) - 1,
+                len(self._records),
+                sum(len(record.payload) for record in self._records),
+                self._principal,
+                last >> SEQUENCE_BITS,
+            ),
         )
         return last
 

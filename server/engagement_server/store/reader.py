@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from engagement_server.model import EntityList, Notice, StoredRow
-from engagement_server.store.account_rows import find_account, find_bounds, list_accounts
+from engagement_server.store.account_rows import (
+    count_accounts_of,
+    find_account,
+    find_bounds,
+    find_use,
+    list_accounts,
+)
 from engagement_server.store.checksums import is_damage, require_checked
 from engagement_server.store.damage import damaged_after
 from engagement_server.store.entity_rows import read_list, read_lists
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
         UploadState,
         Verdict,
     )
-    from engagement_server.store.account_rows import AccountSummary
+    from engagement_server.store.account_rows import AccountSummary, AccountUse
     from engagement_server.store.event_pages import Page, PageQuery, RowPage
     from engagement_server.store.summary import Summary, SummaryQuery
     from engagement_server.store.upload_lists import RejectionPage, RejectionQuery, UploadPage, UploadQuery
@@ -93,6 +99,14 @@ class Reader:
     def accounts(self, *, after: str, max_accounts: int) -> list[AccountSummary]:
         """The next accounts after an id, in the order of their ids."""
         return list_accounts(self._connection, after=after, max_accounts=max_accounts)
+
+    def use(self, account_id: str) -> AccountUse:
+        """What quotas ask of an account, which need not exist."""
+        return find_use(self._connection, account_id)
+
+    def count_accounts_of(self, principal: str, *, at_most: int) -> int:
+        """How many accounts had their first event from a principal; counts no further than `at_most`."""
+        return count_accounts_of(self._connection, principal, at_most=at_most)
 
     def notices(self, *, after: int, through: int, max_notices: int) -> list[Notice]:
         """The first notices after a position, up to and including another, in order."""

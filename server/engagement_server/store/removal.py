@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from engagement_server.store.account_rows import count_events
+from engagement_server.store.account_rows import count_removed
 from engagement_server.store.index_rows import delete_words
 from engagement_server.store.index_separators import drop_separators
 from engagement_server.store.rejection_rows import RejectionRows
@@ -56,7 +56,8 @@ class Removal:
             "DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))",
             (json.dumps([row.position for row, _ in events]),),
         )
-        count_events(self._connection, account, added=-len(events))
+        size_bytes = sum(len(row.payload) for row, _ in events)
+        count_removed(self._connection, account, events=len(events), size_bytes=size_bytes)
         self.clear_results(account, [event.event_id for _, event in events])
         self._remove_folds(account, [event for _, event in events])
 

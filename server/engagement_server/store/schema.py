@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import apsw
 
 from engagement_server.errors import ConfigurationError
+from engagement_server.store.account_sizes import sum_stored_bytes
 from engagement_server.store.index_rebuild import create_index
 
 if TYPE_CHECKING:
@@ -26,7 +27,18 @@ def _add_principals(connection: apsw.Connection) -> None:
     connection.execute("ALTER TABLE uploads ADD COLUMN principal TEXT NOT NULL DEFAULT ''")
 
 
-UPGRADES: Sequence[Upgrade] = (_add_principals,)
+def _add_use_of_accounts(connection: apsw.Connection) -> None:
+    """Accounts know how many bytes they store, and whose first event made them: nobody's, so far."""
+    connection.execute("ALTER TABLE accounts ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE accounts ADD COLUMN principal TEXT NOT NULL DEFAULT ''")
+    connection.execute("CREATE INDEX accounts_by_principal ON accounts (principal) WHERE principal <> ''")
+    connection.executemany(
+        "UPDATE accounts SET stored_bytes = ? WHERE number = ?",
+        [(size_bytes, account) for account, size_bytes in sum_stored_bytes(connection).items()],
+    )
+
+
+UPGRADES: Sequence[Upgrade] = (_add_principals, _add_use_of_accounts)
 """The upgrades from the oldest version on, in order; `schema.sql` is the result."""
 SCHEMA_VERSION = OLDEST_VERSION + len(UPGRADES)
 

@@ -12,8 +12,13 @@ CREATE TABLE accounts (
     -- Events up to this sequence have expired, and so have the cursors before it.
     expired_sequence INTEGER NOT NULL DEFAULT 0,
     -- How many events are stored: fewer than sequences, which erased events and notices keep.
-    events INTEGER NOT NULL DEFAULT 0
+    events INTEGER NOT NULL DEFAULT 0,
+    -- Bytes of those events as producers sent them, without what is derived from them.
+    stored_bytes INTEGER NOT NULL DEFAULT 0,
+    -- Who sent the first event, by the name in the grants; empty: nobody was asked, or there is none yet.
+    principal TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX accounts_by_principal ON accounts (principal) WHERE principal <> '';
 
 -- An envelope and opaque bytes. The event id is the only random key; time-ordered ids keep it local.
 CREATE TABLE events (

@@ -153,7 +153,7 @@ class UploadRows:
                 expected=state.committed_through + 1,
             )
         place = BatchPlace(number, chunk.upload_id, state.tally.total + 1)
-        judged = pending.judge(chunk.batch, is_atomic=False, place=place)
+        judged = pending.judge(chunk.batch, is_atomic=False, principal=chunk.principal, place=place)
         not_accepted = judged.other_verdicts
         tally = state.tally + count(not_accepted) + Tally(accepted=len(judged.new_records))
         self._connection.execute(

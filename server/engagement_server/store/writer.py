@@ -253,7 +253,10 @@ class Writer:
         match operation:
             case RecordBatch():
                 pending = self._pending.of(operation.account_id)
-                return Recorded(pending.judge(operation.batch, is_atomic=operation.is_atomic).verdicts())
+                judged = pending.judge(
+                    operation.batch, is_atomic=operation.is_atomic, principal=operation.principal
+                )
+                return Recorded(judged.verdicts())
             case OpenUpload() | CommitChunk() | FinishUpload() | AbandonUpload():
                 return self._apply_to_upload(operation, time_ms)
             case ExpireUploads():

@@ -70,6 +70,7 @@ class Chunks:
             admit_partly(v1.UploadEventsRequest(chunk=envelope), chunk.events, examined),
             self._digest(examined.records),
             source_digest(chunk),
+            self._producer.principal,
         )
 
     def _digest(self, records: Sequence[EventRecord]) -> bytes:

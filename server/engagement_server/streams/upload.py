@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from engagement import v1
 from engagement.rules import Violation
-from engagement_server.errors import (
-    DrainingError,
-    FieldInvalidError,
-    UploadTakenOverError,
-)
+from engagement_server.errors import DrainingError, FieldInvalidError, UploadTakenOverError
 from engagement_server.messages import fill_result, source_digest, tally_message
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import AbandonUpload, ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
+from engagement_server.streams.allowance import Throttle
 from engagement_server.streams.chunk_spans import chunk_span, describe
 from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, Cause
@@ -44,6 +41,7 @@ if TYPE_CHECKING:
     from engagement_server.metrics.rejections import Rejections
     from engagement_server.operations import Result
     from engagement_server.producer import Producer
+    from engagement_server.streams.allowance import Allowance
     from engagement_server.streams.uploads import Uploads
 
 _MAX_ACK_BYTES = 1024 * 1024
@@ -76,6 +74,7 @@ class UploadSession:
         send: Send,
         caller: Caller,
         producer: Producer,
+        allowance: Allowance | None,
         rejections: Rejections,
     ) -> None:
         self.upload_id = opening.upload_id
@@ -90,6 +89,7 @@ class UploadSession:
         self._send = send
         self._caller = caller
         self._producer = producer
+        self._throttle = Throttle(allowance)
         self._rejections = rejections
         # Bounded by the slots, plus a few reasons to close.
         self._due: deque[_Due] = deque()
@@ -104,7 +104,7 @@ class UploadSession:
         self._is_finished = False
         self._has_rights = True
         self._is_waiting = False
-        """Whether the reader holds nothing that it has read."""
+        """Whether the reader has nothing in its hands, except a message that waits for its turn to count."""
         self._committed_through = 0
         self._tally = Tally()
 
@@ -196,7 +196,9 @@ class UploadSession:
             while self._has_rights:
                 self._is_waiting = True
                 await self._slots.acquire()
+                await self._throttle.until_open()
                 message = await anext(incoming, None)
+                await self._throttle.admit(message)
                 self._is_waiting = False
                 if message is None:
                     return
@@ -210,6 +212,7 @@ class UploadSession:
                     del message  # it may hold megabytes, and the next one may take long to arrive
                     self._guard.send(operation)
                     committing = await self._committer.enqueue_in_turn(operation, caller=self._caller)
+                    self._throttle.note(committing)
                     if span is not None:
                         describe(span, operation)
                         committing.add_done_callback(span.end_with)
@@ -328,8 +331,9 @@ class UploadSession:
     async def _send_closing(self, reason: Closing.Reason) -> None:
         await self._send(closing_message(reason))
         if self._reader is not None:
-            # The client half-closes when it has read this; one that does not is cut off.
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reader.cancel)
+            # The client half-closes when it has read this; one that does not, or is not read, is cut off.
+            grace_seconds = 0.0 if self._throttle.is_waiting else GRACE_SECONDS
+            asyncio.get_running_loop().call_later(grace_seconds, self._reader.cancel)
 
     async def _read_after_finish(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Reads until the client half-closes, or briefly if it does not.
@@ -340,5 +344,6 @@ class UploadSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 async for message in incoming:
+                    await self._throttle.admit(message, may_store=False)
                     operation = await self._operation(message)
                     await (await self._committer.enqueue_in_turn(operation, caller=self._caller))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engagement_server.log.committer import Committer
     from engagement_server.operations import Applied
     from engagement_server.producer import Producer
+    from engagement_server.streams.allowance import Allowance
 
 Closing = v1.UploadEventsResponse.Closing
 
@@ -67,11 +68,13 @@ class Uploads:
         caller: Caller,
         on_close: OnClose = never_closed,
         producer: Producer = ANYBODY,
+        allowance: Allowance | None = None,
         rejections: Rejections | None = None,
     ) -> None:
         """Serves one stream to its end. Raises the RequestError that ends it.
 
-        `on_close` registers how others end the stream; `rejections` is the record that its rejected events
+        `on_close` registers how others end the stream; `allowance` is how much its caller may send, without
+        one as much as it likes; `rejections` is the record that its rejected events
         go to.
         """
         if self._is_draining:
@@ -80,7 +83,13 @@ class Uploads:
             raise OverloadedError
         key = opening.account_id, opening.upload_id
         session = UploadSession(
-            self, opening, send=send, caller=caller, producer=producer, rejections=rejections or Rejections()
+            self,
+            opening,
+            send=send,
+            caller=caller,
+            producer=producer,
+            allowance=allowance,
+            rejections=rejections or Rejections(),
         )
         self._sessions[key].add(session)
         on_close(session.close_for)

@@ -62,6 +62,8 @@ class Kind(IntEnum):
     """From a worker: lines of the audit log."""
     AUDIT_RECORD = 24
     """From a worker: a line that must be on disk. To a worker: it is, unless there is data."""
+    QUOTA = 25
+    """From a worker: what it needs of the quotas, or needs no longer. To a worker: the answer."""
 
 
 class Message(NamedTuple):

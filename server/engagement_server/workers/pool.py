@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engagement_server.workers.process import WorkerProcess
+from engagement_server.workers.quotas import SharedLedger
 from engagement_server.workers.settings import encode_contents
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class WorkerPool:
         self._certificate = certificate
         self._logs = logs
         self._counts = counts
+        self._quotas = SharedLedger()
         self._count = count
         self._running: dict[int, WorkerProcess] = {}
         self._stalled: frozenset[str] = frozenset()
@@ -119,6 +121,7 @@ class WorkerPool:
             self._config,
             self._logs,
             self._counts,
+            quotas=self._quotas,
             lines=self._lines,
             access=self._access,
             audit=self._audit,

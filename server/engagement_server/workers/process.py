@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from engagement_server.telemetry.config import LogLineConfig
     from engagement_server.transport.served_certificate import Pem
     from engagement_server.workers.counts import SharedCounts
+    from engagement_server.workers.quotas import SharedLedger
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MODULE = "engagement_server.workers"
@@ -52,6 +53,7 @@ class WorkerProcess:
         logs: Iterable[RemoteLogServer],
         counts: SharedCounts,
         *,
+        quotas: SharedLedger,
         access: AccessWatch | None,
         audit: Auditor | None,
     ) -> None:
@@ -62,6 +64,7 @@ class WorkerProcess:
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
         self._counts = counts
+        self._quotas = quotas
         self._access = access
         self._audit = None if audit is None else AuditReceiver(audit, self._control)
         self._serving = [
@@ -79,6 +82,7 @@ class WorkerProcess:
         logs: Mapping[int, RemoteLogServer],
         counts: SharedCounts,
         *,
+        quotas: SharedLedger,
         lines: LogLineConfig,
         access: AccessWatch | None,
         audit: Auditor | None,
@@ -98,7 +102,9 @@ class WorkerProcess:
             process.kill()
             process.wait()
             raise
-        worker = cls(number, process, channels, logs.values(), counts, access=access, audit=audit)
+        worker = cls(
+            number, process, channels, logs.values(), counts, quotas=quotas, access=access, audit=audit
+        )
         ends_of_logs = dict(zip(logs, log_ends, strict=True))
         access_config, contents = (ACCESS_OFF, {}) if access is None else (access.config, access.contents)
         settings = WorkerSettings(
@@ -166,10 +172,13 @@ class WorkerProcess:
                 self._failure = message.data.decode()
             elif message.kind in (Kind.COUNTED, Kind.ASKED):
                 self._counts.take(self._control, message)
+            elif message.kind == Kind.QUOTA:
+                self._quotas.take(self._control, message)
             elif message.kind == Kind.ACCESS and self._access is not None:
                 self._access.look_for_key()
             elif self._audit is not None:
                 self._audit.take(message)
+        self._quotas.drop(self._control)
         await asyncio.wait(self._serving)
         if self._audit is not None:
             await self._audit.close()

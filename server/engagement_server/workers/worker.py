@@ -35,6 +35,7 @@ from engagement_server.transport.served_certificate import ServedCertificate
 from engagement_server.workers.audit import RemoteAudit
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, USES, Part, WorkerCounts
+from engagement_server.workers.quotas import WorkerLedger
 from engagement_server.workers.remote_log import RemoteLog
 from engagement_server.workers.settings import (
     decode_certificate,
@@ -77,13 +78,21 @@ async def _run(control_end: int) -> int:
     prepare_process(settings.lines, worker=settings.number)
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     orders, supervisor, counts = _Orders(), Supervisor(), WorkerCounts(control)
+    ledger = WorkerLedger(control)
     access = _access(settings, control) if settings.access.is_on else None
     measures, tracing = Measures(process=settings.number), None
     audit = None if settings.audit is None else RemoteAudit(control, settings.audit, measures=measures)
     certificate = None if settings.certificate is None else ServedCertificate(settings.certificate)
     watching = asyncio.create_task(
         _watch_parent(
-            control, orders, supervisor, counts, access=access, audit=audit, certificate=certificate
+            control,
+            orders,
+            supervisor,
+            counts,
+            ledger=ledger,
+            access=access,
+            audit=audit,
+            certificate=certificate,
         )
     )
     try:
@@ -95,6 +104,7 @@ async def _run(control_end: int) -> int:
             counts,
             measures=measures,
             tracer=tracer,
+            ledger=ledger,
             access=access,
             audit=audit,
             certificate=certificate,
@@ -129,6 +139,7 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
     *,
     measures: Measures,
     tracer: Tracer | None,
+    ledger: WorkerLedger,
     access: ReceivedAccess | None,
     audit: RemoteAudit | None,
     certificate: ServedCertificate | None,
@@ -153,6 +164,7 @@ async def _start(  # noqa: PLR0913  # `_run` makes all of them
         rejections=rejections,
         observers=Observers(measures, settings.lines, tracer, audit),
         credentials=None if access is None else access.directory,
+        ledger=ledger,
         read_stats=read_stats,
         certificate=certificate,
     )
@@ -181,6 +193,7 @@ async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
     supervisor: Supervisor,
     counts: WorkerCounts,
     *,
+    ledger: WorkerLedger,
     access: ReceivedAccess | None,
     audit: RemoteAudit | None,
     certificate: ServedCertificate | None,
@@ -195,6 +208,8 @@ async def _watch_parent(  # noqa: PLR0913  # `_run` makes all of them
             counts.answer(message)
         elif message.kind == Kind.AUDIT_RECORD and audit is not None:
             audit.take(message)
+        elif message.kind == Kind.QUOTA:
+            ledger.answer(message)
         elif message.kind == Kind.CERTIFICATE and certificate is not None:
             certificate.pem = decode_certificate(message.data)
         else:

@@ -34,14 +34,15 @@ def accounts(server: str, *, as_json: bool) -> int:
 
     An account is listed once something is stored for it: an event, a list of
     statuses or types, or a suppression. It stays listed when its events expire or
-    are erased. The time is that at which the last of its events was accepted.
+    are erased. The bytes are those of its events as they were sent, and the time is
+    that at which the last of them was accepted.
 
     A node of a cluster lists the accounts of the partitions that it serves, and
     says on standard error which others there are.
     """
     with connect(server) as connection:
         report_unreached(connection.call(EngagementClient.get_server_info))
-        rows = printing.Rows("account", "events", "last accepted", flexible="account")
+        rows = printing.Rows("account", "events", "bytes", "last accepted", flexible="account")
         listed = connection.iterate(
             lambda client: client.list_accounts(page_size=_PAGE_ACCOUNTS), at_once=_PAGE_ACCOUNTS
         )
@@ -59,9 +60,9 @@ def accounts(server: str, *, as_json: bool) -> int:
     return ExitStatus.OK
 
 
-def _row(account: v1.Account) -> tuple[str, str, str]:
+def _row(account: v1.Account) -> tuple[str, str, str, str]:
     last = account.last_receive_time.ToJsonString() if account.HasField("last_receive_time") else ""
-    return account.account_id, f"{account.events}", last
+    return account.account_id, f"{account.events}", f"{account.stored_bytes}", last
 
 
 def _print_json(account: v1.Account) -> None:

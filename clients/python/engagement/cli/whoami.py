@@ -21,6 +21,13 @@ Examples:
   engagement whoami --server engagement.example.com:50051 --json
 """
 
+_QUOTAS = {
+    "events_per_second": "events a second",
+    "concurrent_streams": "concurrent streams",
+    "stored_bytes": "stored bytes of an account",
+    "max_new_accounts": "new accounts",
+}
+
 
 @click.command(epilog=_EPILOG)
 @server_option
@@ -49,6 +56,9 @@ def _describe(answer: v1.GetIdentityResponse) -> Iterator[tuple[str, str]]:
     yield "may set authenticated", "yes" if answer.may_authenticate else "no"
     if answer.publishable:
         yield "publishable", "yes: it only sends events"
+    for field, label in _QUOTAS.items():
+        if answer.quotas.HasField(field):
+            yield label, f"{getattr(answer.quotas, field):,}".removesuffix(".0")
 
 
 def _scope_name(scope: int) -> str:

@@ -32,14 +32,16 @@ class ListAccountsResponse(_message.Message):
     def __init__(self, accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Account(_message.Message):
-    __slots__ = ("account_id", "events", "last_receive_time")
+    __slots__ = ("account_id", "events", "last_receive_time", "stored_bytes")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     LAST_RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     events: int
     last_receive_time: _timestamp_pb2.Timestamp
-    def __init__(self, account_id: _Optional[str] = ..., events: _Optional[int] = ..., last_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    stored_bytes: int
+    def __init__(self, account_id: _Optional[str] = ..., events: _Optional[int] = ..., last_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stored_bytes: _Optional[int] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ()
@@ -70,7 +72,7 @@ class GetIdentityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetIdentityResponse(_message.Message):
-    __slots__ = ("principal", "credential", "accounts", "scopes", "expire_time", "sources", "may_authenticate", "publishable")
+    __slots__ = ("principal", "credential", "accounts", "scopes", "expire_time", "sources", "may_authenticate", "publishable", "quotas")
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +81,7 @@ class GetIdentityResponse(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     MAY_AUTHENTICATE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHABLE_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     principal: str
     credential: str
     accounts: _containers.RepeatedScalarFieldContainer[str]
@@ -87,7 +90,20 @@ class GetIdentityResponse(_message.Message):
     sources: _containers.RepeatedScalarFieldContainer[str]
     may_authenticate: bool
     publishable: bool
-    def __init__(self, principal: _Optional[str] = ..., credential: _Optional[str] = ..., accounts: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[_scope_pb2.Scope, str]]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sources: _Optional[_Iterable[str]] = ..., may_authenticate: _Optional[bool] = ..., publishable: _Optional[bool] = ...) -> None: ...
+    quotas: GrantQuotas
+    def __init__(self, principal: _Optional[str] = ..., credential: _Optional[str] = ..., accounts: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[_scope_pb2.Scope, str]]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sources: _Optional[_Iterable[str]] = ..., may_authenticate: _Optional[bool] = ..., publishable: _Optional[bool] = ..., quotas: _Optional[_Union[GrantQuotas, _Mapping]] = ...) -> None: ...
+
+class GrantQuotas(_message.Message):
+    __slots__ = ("events_per_second", "concurrent_streams", "stored_bytes", "max_new_accounts")
+    EVENTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    CONCURRENT_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_NEW_ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    events_per_second: float
+    concurrent_streams: int
+    stored_bytes: int
+    max_new_accounts: int
+    def __init__(self, events_per_second: _Optional[float] = ..., concurrent_streams: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., max_new_accounts: _Optional[int] = ...) -> None: ...
 
 class GetServerStatsRequest(_message.Message):
     __slots__ = ()

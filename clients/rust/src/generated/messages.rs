@@ -3766,7 +3766,8 @@ pub enum ErrorReason {
     ERROR_REASON_SCOPE_MISSING = 64i32,
     /// A quota of the caller is used up. RESOURCE_EXHAUSTED, with
     /// `google.rpc.QuotaFailure`. Retry after the delay of `google.rpc.RetryInfo`;
-    /// without one, waiting does not help: the store of an account is full.
+    /// without one, waiting does not help: the account stores as much as the grant
+    /// allows, or the grant may make no more accounts.
     ///
     /// ```text
     /// {"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
@@ -24410,6 +24411,20 @@ pub struct Account {
         )
     )]
     pub last_receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Bytes of the stored events, as producers sent them; what is derived from
+    /// them, such as the search index, comes on top.
+    ///
+    /// Field 4: `stored_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "storedBytes",
+            alias = "stored_bytes",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub stored_bytes: i64,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -24420,6 +24435,7 @@ impl ::core::fmt::Debug for Account {
             .field("account_id", &self.account_id)
             .field("events", &self.events)
             .field("last_receive_time", &self.last_receive_time)
+            .field("stored_bytes", &self.stored_bytes)
             .finish()
     }
 }
@@ -24464,6 +24480,9 @@ impl ::buffa::Message for Account {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        if self.stored_bytes != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.stored_bytes) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -24487,6 +24506,9 @@ impl ::buffa::Message for Account {
                 buf,
             );
             self.last_receive_time.write_to(__cache, buf);
+        }
+        if self.stored_bytes != 0i64 {
+            ::buffa::types::put_int64_field(4u32, self.stored_bytes, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -24526,6 +24548,13 @@ impl ::buffa::Message for Account {
                     ctx,
                 )?;
             }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.stored_bytes = ::buffa::types::decode_int64(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -24537,6 +24566,7 @@ impl ::buffa::Message for Account {
         self.account_id.clear();
         self.events = 0i64;
         self.last_receive_time = ::buffa::MessageField::none();
+        self.stored_bytes = 0i64;
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -25255,6 +25285,17 @@ pub struct GetIdentityResponse {
         )
     )]
     pub publishable: bool,
+    /// How much the grant lets its callers use. Absent if it has no quotas.
+    ///
+    /// Field 9: `quotas`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "quotas",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub quotas: MessageField<GrantQuotas, ::buffa::Inline<GrantQuotas>>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -25270,6 +25311,7 @@ impl ::core::fmt::Debug for GetIdentityResponse {
             .field("sources", &self.sources)
             .field("may_authenticate", &self.may_authenticate)
             .field("publishable", &self.publishable)
+            .field("quotas", &self.quotas)
             .finish()
     }
 }
@@ -25334,6 +25376,14 @@ impl ::buffa::Message for GetIdentityResponse {
         if self.publishable {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if self.quotas.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.quotas.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -25380,6 +25430,14 @@ impl ::buffa::Message for GetIdentityResponse {
         }
         if self.publishable {
             ::buffa::types::put_bool_field(8u32, self.publishable, buf);
+        }
+        if self.quotas.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                9u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.quotas.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -25493,6 +25551,17 @@ impl ::buffa::Message for GetIdentityResponse {
                 )?;
                 self.publishable = ::buffa::types::decode_bool(buf)?;
             }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.quotas.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -25509,6 +25578,7 @@ impl ::buffa::Message for GetIdentityResponse {
         self.sources.clear();
         self.may_authenticate = false;
         self.publishable = false;
+        self.quotas = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -25541,6 +25611,265 @@ pub const __GET_IDENTITY_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     type_url: "type.googleapis.com/engagement.v1.GetIdentityResponse",
     to_json: ::buffa::type_registry::any_to_json::<GetIdentityResponse>,
     from_json: ::buffa::type_registry::any_from_json::<GetIdentityResponse>,
+    is_wkt: false,
+};
+/// `GrantQuotas` are the quotas of a grant. There is no limit where one is absent.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GrantQuotas {
+    /// Events a second that one node takes for one account, and for all accounts
+    /// together if the grant is publishable. Duplicates and rejected events count.
+    ///
+    /// Field 1: `events_per_second`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "eventsPerSecond",
+            alias = "events_per_second",
+            with = "::buffa::json_helpers::opt_double",
+            skip_serializing_if = "::core::option::Option::is_none"
+        )
+    )]
+    pub events_per_second: Option<f64>,
+    /// Uploads and subscriptions that may be open at one node.
+    ///
+    /// Field 2: `concurrent_streams`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "concurrentStreams",
+            alias = "concurrent_streams",
+            with = "::buffa::json_helpers::opt_int32",
+            skip_serializing_if = "::core::option::Option::is_none"
+        )
+    )]
+    pub concurrent_streams: Option<i32>,
+    /// Bytes of events that an account may store, whoever sent them, for this
+    /// grant to send more.
+    ///
+    /// Field 3: `stored_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "storedBytes",
+            alias = "stored_bytes",
+            with = "::buffa::json_helpers::opt_int64",
+            skip_serializing_if = "::core::option::Option::is_none"
+        )
+    )]
+    pub stored_bytes: Option<i64>,
+    /// Accounts that may have their first event from this grant.
+    ///
+    /// Field 4: `max_new_accounts`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxNewAccounts",
+            alias = "max_new_accounts",
+            with = "::buffa::json_helpers::opt_int32",
+            skip_serializing_if = "::core::option::Option::is_none"
+        )
+    )]
+    pub max_new_accounts: Option<i32>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GrantQuotas {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GrantQuotas")
+            .field("events_per_second", &self.events_per_second)
+            .field("concurrent_streams", &self.concurrent_streams)
+            .field("stored_bytes", &self.stored_bytes)
+            .field("max_new_accounts", &self.max_new_accounts)
+            .finish()
+    }
+}
+impl GrantQuotas {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GrantQuotas";
+}
+impl GrantQuotas {
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::events_per_second`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_events_per_second(mut self, value: f64) -> Self {
+        self.events_per_second = Some(value);
+        self
+    }
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::concurrent_streams`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_concurrent_streams(mut self, value: i32) -> Self {
+        self.concurrent_streams = Some(value);
+        self
+    }
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::stored_bytes`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_stored_bytes(mut self, value: i64) -> Self {
+        self.stored_bytes = Some(value);
+        self
+    }
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::max_new_accounts`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_max_new_accounts(mut self, value: i32) -> Self {
+        self.max_new_accounts = Some(value);
+        self
+    }
+}
+::buffa::impl_default_instance!(GrantQuotas);
+impl ::buffa::MessageName for GrantQuotas {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GrantQuotas";
+    const FULL_NAME: &'static str = "engagement.v1.GrantQuotas";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GrantQuotas";
+}
+impl ::buffa::Message for GrantQuotas {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.events_per_second.is_some() {
+            size += 1u64 + ::buffa::types::FIXED64_ENCODED_LEN as u64;
+        }
+        if let Some(v) = self.concurrent_streams {
+            size += 1u64 + ::buffa::types::int32_encoded_len(v) as u64;
+        }
+        if let Some(v) = self.stored_bytes {
+            size += 1u64 + ::buffa::types::int64_encoded_len(v) as u64;
+        }
+        if let Some(v) = self.max_new_accounts {
+            size += 1u64 + ::buffa::types::int32_encoded_len(v) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if let Some(v) = self.events_per_second {
+            ::buffa::types::put_double_field(1u32, v, buf);
+        }
+        if let Some(v) = self.concurrent_streams {
+            ::buffa::types::put_int32_field(2u32, v, buf);
+        }
+        if let Some(v) = self.stored_bytes {
+            ::buffa::types::put_int64_field(3u32, v, buf);
+        }
+        if let Some(v) = self.max_new_accounts {
+            ::buffa::types::put_int32_field(4u32, v, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Fixed64,
+                )?;
+                self.events_per_second = ::core::option::Option::Some(
+                    ::buffa::types::decode_double(buf)?,
+                );
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.concurrent_streams = ::core::option::Option::Some(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.stored_bytes = ::core::option::Option::Some(
+                    ::buffa::types::decode_int64(buf)?,
+                );
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_new_accounts = ::core::option::Option::Some(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.events_per_second = ::core::option::Option::None;
+        self.concurrent_streams = ::core::option::Option::None;
+        self.stored_bytes = ::core::option::Option::None;
+        self.max_new_accounts = ::core::option::Option::None;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GrantQuotas {
+    const PROTO_FQN: &'static str = "engagement.v1.GrantQuotas";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GrantQuotas {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GRANT_QUOTAS_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GrantQuotas",
+    to_json: ::buffa::type_registry::any_to_json::<GrantQuotas>,
+    from_json: ::buffa::type_registry::any_from_json::<GrantQuotas>,
     is_wkt: false,
 };
 /// `GetServerStatsRequest` is the request of `GetServerStats`.

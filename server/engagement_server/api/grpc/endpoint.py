@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from engagement_server.access.call_quotas import CallQuotas
     from engagement_server.api.grpc.listener import ListenerPolicy
     from engagement_server.api.observers import Observers
     from engagement_server.governor.memory import Pressure
@@ -86,6 +87,7 @@ class Endpoint:
         policies: Sequence[ListenerPolicy],
         *,
         limits: CallLimits,
+        quotas: CallQuotas,
         observers: Observers,
         connections: ConnectionLimits,
         shares_port: bool = False,
@@ -105,7 +107,12 @@ class Endpoint:
             listener.grpc.add_generic_rpc_handlers(
                 [
                     service_handler(
-                        service, handlers, running=self._running, observers=observers, admission=admission
+                        service,
+                        handlers,
+                        running=self._running,
+                        observers=observers,
+                        admission=admission,
+                        quotas=quotas,
                     )
                     for service, handlers in services.items()
                 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
     from google.protobuf.message import Message
 
+    from engagement_server.access.call_quotas import CallQuotas
     from engagement_server.api.grpc.admission import Admission, Admitted
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.parsing import Parse
@@ -42,23 +44,28 @@ SILENT_SECONDS = 600.0
 """How long a further message of a stream may take to arrive; then the stream is closed."""
 
 
-def service_handler(
+def service_handler(  # noqa: PLR0913  # all but two are named at the call
     service: ServiceDescriptor,
     handlers: object,
     *,
     running: RunningCalls,
     observers: Observers,
     admission: Admission = ASKS_NOBODY,
+    quotas: CallQuotas | None = None,
 ) -> grpc.GenericRpcHandler:
-    """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
+    """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`.
+
+    Without `quotas`, streams are not counted.
+    """
     methods = {
         method.name: _method_handler(
             method,
             getattr(handlers, _snake_case(method.name)),
-            running,
-            _counts_of(method, observers),
-            None if observers.audit is None else CallAudit(method, observers.audit),
-            partial(admission.admit, requirement=requirement_of(method)),
+            running=running,
+            counts=_counts_of(method, observers),
+            audit=None if observers.audit is None else CallAudit(method, observers.audit),
+            admit=partial(admission.admit, requirement=requirement_of(method)),
+            quotas=quotas,
         )
         for method in service.methods
     }
@@ -84,22 +91,32 @@ class _Method(NamedTuple):
     counts: MethodCounts
     audit: CallAudit | None
     admit: Admit
+    quotas: CallQuotas | None
     is_read: bool
 
+    def counted(self, admitted: Admitted) -> AbstractAsyncContextManager[None]:
+        """Counts a stream while it is open. Raises QuotaExceededError if it is one too many."""
+        principal = admitted.identity.principal
+        if self.quotas is None or principal.quotas is None:
+            return nullcontext()
+        return self.quotas.stream(principal)
 
-def _method_handler(  # noqa: PLR0913, PLR0917  # the fields of a method
+
+def _method_handler(  # noqa: PLR0913  # `service_handler` makes all of them
     method: MethodDescriptor,
     handler: Handler,
+    *,
     running: RunningCalls,
     counts: MethodCounts,
     audit: CallAudit | None,
     admit: Admit,
+    quotas: CallQuotas | None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     parse = running.parsing.parser(GetMessageClass(method.input_type))
     if audit is not None:
         handler = audit.wrapped(handler)
-    bound = _Method(handler, running, parse, counts, audit, admit, is_read)
+    bound = _Method(handler, running, parse, counts, audit, admit, quotas, is_read)
     # A single request is read as a stream of one, which looks the same to clients: the library would read it
     # before anything of ours could bound how long that takes, or end it.
     if not method.client_streaming and not method.server_streaming:
@@ -150,13 +167,14 @@ def _unary_stream(method: _Method) -> Any:
     async def call(_: object, context: Context) -> object:
         try:
             admitted = method.admit(context)
-            request = await _single(context, method)
-            _require_account(admitted, request)
-            grpc_call = running.begin(context, request)
-            grpc_call.admitted = admitted
-            grpc_call.sent = counts.sent
-            running.watch(context, grpc_call)
-            await method.handler(request, grpc_call)
+            async with method.counted(admitted):
+                request = await _single(context, method)
+                _require_account(admitted, request)
+                grpc_call = running.begin(context, request)
+                grpc_call.admitted = admitted
+                grpc_call.sent = counts.sent
+                running.watch(context, grpc_call)
+                await method.handler(request, grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             GrpcCall(context).lose_client()
             return GONE
@@ -173,7 +191,8 @@ def _stream_stream(method: _Method) -> Any:
         grpc_call.sent = method.counts.sent
         try:
             grpc_call.admitted = method.admit(context)
-            await method.handler(_readable(grpc_call, context, method), grpc_call)
+            async with method.counted(grpc_call.admitted):
+                await method.handler(_readable(grpc_call, context, method), grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             grpc_call.lose_client()
             return GONE

@@ -374,7 +374,8 @@ export enum ErrorReason {
   /**
    * A quota of the caller is used up. RESOURCE_EXHAUSTED, with
    * `google.rpc.QuotaFailure`. Retry after the delay of `google.rpc.RetryInfo`;
-   * without one, waiting does not help: the store of an account is full.
+   * without one, waiting does not help: the account stores as much as the grant
+   * allows, or the grant may make no more accounts.
    *
    *     {"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
    *      "metadata": {"quota": "events_per_second", "limit": "1000"}}

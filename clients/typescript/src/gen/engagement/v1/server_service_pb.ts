@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/server_service.proto.
  */
 export const file_engagement_v1_server_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIk8KE0xpc3RBY2NvdW50c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIIlkKFExpc3RBY2NvdW50c1Jlc3BvbnNlEigKCGFjY291bnRzGAEgAygLMhYuZW5nYWdlbWVudC52MS5BY2NvdW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkCgdBY2NvdW50EhIKCmFjY291bnRfaWQYASABKAkSDgoGZXZlbnRzGAIgASgDEjUKEWxhc3RfcmVjZWl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCLpAQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEAoIY29udHJhY3QYAiABKAkSJQoGbGltaXRzGAMgASgLMhUuZW5nYWdlbWVudC52MS5MaW1pdHMSEQoJbG9nX2Vwb2NoGAQgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgFIAEoBRIsCgpwYXJ0aXRpb25zGAYgAygLMhguZW5nYWdlbWVudC52MS5QYXJ0aXRpb24SEQoJZW5jcnlwdGVkGAcgASgIEhkKEWlkZW50aXR5X3JlcXVpcmVkGAggASgIIhQKEkdldElkZW50aXR5UmVxdWVzdCLlAQoTR2V0SWRlbnRpdHlSZXNwb25zZRIRCglwcmluY2lwYWwYASABKAkSEgoKY3JlZGVudGlhbBgCIAEoCRIQCghhY2NvdW50cxgDIAMoCRIkCgZzY29wZXMYBCADKA4yFC5lbmdhZ2VtZW50LnYxLlNjb3BlEi8KC2V4cGlyZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdzb3VyY2VzGAYgAygJEhgKEG1heV9hdXRoZW50aWNhdGUYByABKAgSEwoLcHVibGlzaGFibGUYCCABKAgiFwoVR2V0U2VydmVyU3RhdHNSZXF1ZXN0ItsFChZHZXRTZXJ2ZXJTdGF0c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLc2FtcGxlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKB3NhbXBsZXMYBCADKAsyGy5lbmdhZ2VtZW50LnYxLlNlcnZlclNhbXBsZRIqCgZjaGVja3MYBSADKAsyGi5lbmdhZ2VtZW50LnYxLlNlcnZlckNoZWNrEjMKDnJlamVjdGVkX3J1bGVzGAYgAygLMhsuZW5nYWdlbWVudC52MS5SZWplY3RlZFJ1bGUSFwoPcmVqZWN0ZWRfZXZlbnRzGAcgASgDEiEKGXJlamVjdGVkX3J1bGVzX2luY29tcGxldGUYCCABKAgSMAoMZmFpbGVkX2NhbGxzGAkgAygLMhouZW5nYWdlbWVudC52MS5GYWlsZWRDYWxscxI3Cg1zdWJzY3JpcHRpb25zGAogAygLMiAuZW5nYWdlbWVudC52MS5TdWJzY3JpcHRpb25TdGF0cxIaChJvcGVuX3N1YnNjcmlwdGlvbnMYCyABKAUSFAoMb3Blbl91cGxvYWRzGAwgASgFEicKBWZpbGVzGA0gAygLMhguZW5nYWdlbWVudC52MS5TdG9yZUZpbGUSHAoPZGlza19mcmVlX2J5dGVzGA4gASgDSACIAQESFAoMbWVtb3J5X2J5dGVzGA8gASgDEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgQIAEoAxIxCgpwYXJ0aXRpb25zGBEgAygLMh0uZW5nYWdlbWVudC52MS5QYXJ0aXRpb25TdGF0cxInCgVub2RlcxgSIAMoCzIYLmVuZ2FnZW1lbnQudjEuTm9kZVN0YXRzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMizwMKDFNlcnZlclNhbXBsZRIsCghlbmRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPYWNjZXB0ZWRfZXZlbnRzGAMgASgDEhgKEGR1cGxpY2F0ZV9ldmVudHMYBCABKAMSGQoRc3VwcHJlc3NlZF9ldmVudHMYBSABKAMSFwoPcmVqZWN0ZWRfZXZlbnRzGAYgASgDEg0KBWNhbGxzGAcgASgDEhQKDGZhaWxlZF9jYWxscxgIIAEoAxIzChBtZWRpYW5fY2FsbF90aW1lGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXA5OV9jYWxsX3RpbWUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHY29tbWl0cxgLIAEoAxIyCg9wOTlfY29tbWl0X3RpbWUYDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMbWVtb3J5X2J5dGVzGA0gASgDEhYKDm1heF9sYWdfZXZlbnRzGA4gASgDIj4KC1NlcnZlckNoZWNrEgwKBG5hbWUYASABKAkSDwoHcHJvYmxlbRgCIAEoCRIQCghyZXF1aXJlZBgDIAEoCCL6AQoMUmVqZWN0ZWRSdWxlEhIKCmFjY291bnRfaWQYASABKAkSDgoGc291cmNlGAIgASgJEg0KBW90aGVyGAMgASgIEg0KBWZpZWxkGAQgASgJEgwKBHJ1bGUYBSABKAkSKgoGcmVhc29uGAYgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIOCgZldmVudHMYByABKAMSNAoQbGFzdF9yZWplY3RfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZGVzY3JpcHRpb24YCSABKAkSEwoLdmFsdWVfc2hhcGUYCiABKAkiLAoLRmFpbGVkQ2FsbHMSDgoGcmVhc29uGAEgASgJEg0KBWNhbGxzGAIgASgDIpMBChFTdWJzY3JpcHRpb25TdGF0cxISCgphY2NvdW50X2lkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxhZ19ldmVudHMYAyABKAMSJgoDbGFnGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIigKCVN0b3JlRmlsZRIMCgRraW5kGAEgASgJEg0KBWJ5dGVzGAIgASgDIvACCg5QYXJ0aXRpb25TdGF0cxIOCgZudW1iZXIYASABKAUSDwoHY3VycmVudBgCIAEoCBIVCg1zdG9yZWRfZXZlbnRzGAMgASgDEjcKE29sZGVzdF9yZWNlaXZlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEG5leHRfZXhwaXJ5X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGlyZWRfZXZlbnRzGAYgASgDEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEhgKEHBlbmRpbmdfZXJhc3VyZXMYCCABKAUSDgoGZGFtYWdlGAkgASgJEhgKEGxvZ19sYWdfbWVzc2FnZXMYCiABKAMSKwoIdmlld19hZ2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iYAoJTm9kZVN0YXRzEg8KB25vZGVfaWQYASABKAkSDAoEc2VsZhgCIAEoCBI0ChBsYXN0X2NvbW1pdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKsAgoJUGFydGl0aW9uEg4KBm51bWJlchgBIAEoBRIRCglsb2dfZXBvY2gYAiABKAkSLQoJdmlld190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAQgASgIEiwKCXJldGVudGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEg4KBmRhbWFnZRgIIAEoCRIWCg5leHBpcmVkX2V2ZW50cxgJIAEoAyKDAwoKRXhwaXJ5SG9sZBIwCgZyZWFzb24YASABKA4yIC5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQuUmVhc29uEi0KCWhvbGRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY29tbWl0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYBSABKAMSFQoNc3RvcmVkX2V2ZW50cxgGIAEoAyKHAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhYKElJFQVNPTl9DTE9DS19BSEVBRBABEhcKE1JFQVNPTl9DTE9DS19CRUhJTkQQAhIaChZSRUFTT05fQ0xPQ0tTX0RJU0FHUkVFEAMSGAoUUkVBU09OX0xBUkdFX1JFTU9WQUwQBCJxChNTZXRSZXRlbnRpb25SZXF1ZXN0EkMKCXJldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIVukgSqgEMIgYIgLzg3wsyAggByAEBEhUKDXZhbGlkYXRlX29ubHkYAiABKAgisAEKFFNldFJldGVudGlvblJlc3BvbnNlEjUKEnByZXZpb3VzX3JldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYAyABKAMSFQoNc3RvcmVkX2V2ZW50cxgEIAEoAyItChRSZWxlYXNlRXhwaXJ5UmVxdWVzdBIVCg12YWxpZGF0ZV9vbmx5GAEgASgIIqoBChVSZWxlYXNlRXhwaXJ5UmVzcG9uc2USLgoLZXhwaXJ5X2hvbGQYASABKAsyGS5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQSNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMi9AYKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIhChltYXhfYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBMgASgFEhoKEm1heF9vdGhlcl9jb250YWN0cxgUIAEoBRIZChFtYXhfZmlsdGVyX3ZhbHVlcxgVIAEoBRIWCg5tYXhfbWFza19wYXRocxgWIAEoBRIaChJtYXhfbWV0YWRhdGFfYnl0ZXMYFyABKAUSFwoPbWF4X2NodW5rX2J5dGVzGBggASgDEiYKHm1heF9yZWplY3Rpb25zX3dpdGhvdXRfc3VjY2VzcxgZIAEoBTL0BAoNU2VydmVyU2VydmljZRJlCg1HZXRTZXJ2ZXJJbmZvEiMuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgmQAgGquxgCEAISXwoLR2V0SWRlbnRpdHkSIS5lbmdhZ2VtZW50LnYxLkdldElkZW50aXR5UmVxdWVzdBoiLmVuZ2FnZW1lbnQudjEuR2V0SWRlbnRpdHlSZXNwb25zZSIJkAIBqrsYAhACEmkKDkdldFNlcnZlclN0YXRzEiQuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJTdGF0c1JlcXVlc3QaJS5lbmdhZ2VtZW50LnYxLkdldFNlcnZlclN0YXRzUmVzcG9uc2UiCpACAaq7GAMKAQYSYwoMU2V0UmV0ZW50aW9uEiIuZW5nYWdlbWVudC52MS5TZXRSZXRlbnRpb25SZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5TZXRSZXRlbnRpb25SZXNwb25zZSIKkAICqrsYAwoBBhJmCg1SZWxlYXNlRXhwaXJ5EiMuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuUmVsZWFzZUV4cGlyeVJlc3BvbnNlIgqQAgKquxgDCgEGEmMKDExpc3RBY2NvdW50cxIiLmVuZ2FnZW1lbnQudjEuTGlzdEFjY291bnRzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuTGlzdEFjY291bnRzUmVzcG9uc2UiCpACAaq7GAMKAQZCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_access, file_engagement_v1_error_reason, file_engagement_v1_scope, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIk8KE0xpc3RBY2NvdW50c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIIlkKFExpc3RBY2NvdW50c1Jlc3BvbnNlEigKCGFjY291bnRzGAEgAygLMhYuZW5nYWdlbWVudC52MS5BY2NvdW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ6CgdBY2NvdW50EhIKCmFjY291bnRfaWQYASABKAkSDgoGZXZlbnRzGAIgASgDEjUKEWxhc3RfcmVjZWl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxzdG9yZWRfYnl0ZXMYBCABKAMiFgoUR2V0U2VydmVySW5mb1JlcXVlc3Qi6QEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCGNvbnRyYWN0GAIgASgJEiUKBmxpbWl0cxgDIAEoCzIVLmVuZ2FnZW1lbnQudjEuTGltaXRzEhEKCWxvZ19lcG9jaBgEIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYBSABKAUSLAoKcGFydGl0aW9ucxgGIAMoCzIYLmVuZ2FnZW1lbnQudjEuUGFydGl0aW9uEhEKCWVuY3J5cHRlZBgHIAEoCBIZChFpZGVudGl0eV9yZXF1aXJlZBgIIAEoCCIUChJHZXRJZGVudGl0eVJlcXVlc3QikQIKE0dldElkZW50aXR5UmVzcG9uc2USEQoJcHJpbmNpcGFsGAEgASgJEhIKCmNyZWRlbnRpYWwYAiABKAkSEAoIYWNjb3VudHMYAyADKAkSJAoGc2NvcGVzGAQgAygOMhQuZW5nYWdlbWVudC52MS5TY29wZRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc291cmNlcxgGIAMoCRIYChBtYXlfYXV0aGVudGljYXRlGAcgASgIEhMKC3B1Ymxpc2hhYmxlGAggASgIEioKBnF1b3RhcxgJIAEoCzIaLmVuZ2FnZW1lbnQudjEuR3JhbnRRdW90YXMi2wEKC0dyYW50UXVvdGFzEh4KEWV2ZW50c19wZXJfc2Vjb25kGAEgASgBSACIAQESHwoSY29uY3VycmVudF9zdHJlYW1zGAIgASgFSAGIAQESGQoMc3RvcmVkX2J5dGVzGAMgASgDSAKIAQESHQoQbWF4X25ld19hY2NvdW50cxgEIAEoBUgDiAEBQhQKEl9ldmVudHNfcGVyX3NlY29uZEIVChNfY29uY3VycmVudF9zdHJlYW1zQg8KDV9zdG9yZWRfYnl0ZXNCEwoRX21heF9uZXdfYWNjb3VudHMiFwoVR2V0U2VydmVyU3RhdHNSZXF1ZXN0ItsFChZHZXRTZXJ2ZXJTdGF0c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLc2FtcGxlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKB3NhbXBsZXMYBCADKAsyGy5lbmdhZ2VtZW50LnYxLlNlcnZlclNhbXBsZRIqCgZjaGVja3MYBSADKAsyGi5lbmdhZ2VtZW50LnYxLlNlcnZlckNoZWNrEjMKDnJlamVjdGVkX3J1bGVzGAYgAygLMhsuZW5nYWdlbWVudC52MS5SZWplY3RlZFJ1bGUSFwoPcmVqZWN0ZWRfZXZlbnRzGAcgASgDEiEKGXJlamVjdGVkX3J1bGVzX2luY29tcGxldGUYCCABKAgSMAoMZmFpbGVkX2NhbGxzGAkgAygLMhouZW5nYWdlbWVudC52MS5GYWlsZWRDYWxscxI3Cg1zdWJzY3JpcHRpb25zGAogAygLMiAuZW5nYWdlbWVudC52MS5TdWJzY3JpcHRpb25TdGF0cxIaChJvcGVuX3N1YnNjcmlwdGlvbnMYCyABKAUSFAoMb3Blbl91cGxvYWRzGAwgASgFEicKBWZpbGVzGA0gAygLMhguZW5nYWdlbWVudC52MS5TdG9yZUZpbGUSHAoPZGlza19mcmVlX2J5dGVzGA4gASgDSACIAQESFAoMbWVtb3J5X2J5dGVzGA8gASgDEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgQIAEoAxIxCgpwYXJ0aXRpb25zGBEgAygLMh0uZW5nYWdlbWVudC52MS5QYXJ0aXRpb25TdGF0cxInCgVub2RlcxgSIAMoCzIYLmVuZ2FnZW1lbnQudjEuTm9kZVN0YXRzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMizwMKDFNlcnZlclNhbXBsZRIsCghlbmRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPYWNjZXB0ZWRfZXZlbnRzGAMgASgDEhgKEGR1cGxpY2F0ZV9ldmVudHMYBCABKAMSGQoRc3VwcHJlc3NlZF9ldmVudHMYBSABKAMSFwoPcmVqZWN0ZWRfZXZlbnRzGAYgASgDEg0KBWNhbGxzGAcgASgDEhQKDGZhaWxlZF9jYWxscxgIIAEoAxIzChBtZWRpYW5fY2FsbF90aW1lGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXA5OV9jYWxsX3RpbWUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHY29tbWl0cxgLIAEoAxIyCg9wOTlfY29tbWl0X3RpbWUYDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMbWVtb3J5X2J5dGVzGA0gASgDEhYKDm1heF9sYWdfZXZlbnRzGA4gASgDIj4KC1NlcnZlckNoZWNrEgwKBG5hbWUYASABKAkSDwoHcHJvYmxlbRgCIAEoCRIQCghyZXF1aXJlZBgDIAEoCCL6AQoMUmVqZWN0ZWRSdWxlEhIKCmFjY291bnRfaWQYASABKAkSDgoGc291cmNlGAIgASgJEg0KBW90aGVyGAMgASgIEg0KBWZpZWxkGAQgASgJEgwKBHJ1bGUYBSABKAkSKgoGcmVhc29uGAYgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIOCgZldmVudHMYByABKAMSNAoQbGFzdF9yZWplY3RfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZGVzY3JpcHRpb24YCSABKAkSEwoLdmFsdWVfc2hhcGUYCiABKAkiLAoLRmFpbGVkQ2FsbHMSDgoGcmVhc29uGAEgASgJEg0KBWNhbGxzGAIgASgDIpMBChFTdWJzY3JpcHRpb25TdGF0cxISCgphY2NvdW50X2lkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxhZ19ldmVudHMYAyABKAMSJgoDbGFnGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIigKCVN0b3JlRmlsZRIMCgRraW5kGAEgASgJEg0KBWJ5dGVzGAIgASgDIvACCg5QYXJ0aXRpb25TdGF0cxIOCgZudW1iZXIYASABKAUSDwoHY3VycmVudBgCIAEoCBIVCg1zdG9yZWRfZXZlbnRzGAMgASgDEjcKE29sZGVzdF9yZWNlaXZlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEG5leHRfZXhwaXJ5X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGlyZWRfZXZlbnRzGAYgASgDEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEhgKEHBlbmRpbmdfZXJhc3VyZXMYCCABKAUSDgoGZGFtYWdlGAkgASgJEhgKEGxvZ19sYWdfbWVzc2FnZXMYCiABKAMSKwoIdmlld19hZ2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iYAoJTm9kZVN0YXRzEg8KB25vZGVfaWQYASABKAkSDAoEc2VsZhgCIAEoCBI0ChBsYXN0X2NvbW1pdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKsAgoJUGFydGl0aW9uEg4KBm51bWJlchgBIAEoBRIRCglsb2dfZXBvY2gYAiABKAkSLQoJdmlld190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAQgASgIEiwKCXJldGVudGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEg4KBmRhbWFnZRgIIAEoCRIWCg5leHBpcmVkX2V2ZW50cxgJIAEoAyKDAwoKRXhwaXJ5SG9sZBIwCgZyZWFzb24YASABKA4yIC5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQuUmVhc29uEi0KCWhvbGRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY29tbWl0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYBSABKAMSFQoNc3RvcmVkX2V2ZW50cxgGIAEoAyKHAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhYKElJFQVNPTl9DTE9DS19BSEVBRBABEhcKE1JFQVNPTl9DTE9DS19CRUhJTkQQAhIaChZSRUFTT05fQ0xPQ0tTX0RJU0FHUkVFEAMSGAoUUkVBU09OX0xBUkdFX1JFTU9WQUwQBCJxChNTZXRSZXRlbnRpb25SZXF1ZXN0EkMKCXJldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIVukgSqgEMIgYIgLzg3wsyAggByAEBEhUKDXZhbGlkYXRlX29ubHkYAiABKAgisAEKFFNldFJldGVudGlvblJlc3BvbnNlEjUKEnByZXZpb3VzX3JldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYAyABKAMSFQoNc3RvcmVkX2V2ZW50cxgEIAEoAyItChRSZWxlYXNlRXhwaXJ5UmVxdWVzdBIVCg12YWxpZGF0ZV9vbmx5GAEgASgIIqoBChVSZWxlYXNlRXhwaXJ5UmVzcG9uc2USLgoLZXhwaXJ5X2hvbGQYASABKAsyGS5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQSNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMi9AYKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIhChltYXhfYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBMgASgFEhoKEm1heF9vdGhlcl9jb250YWN0cxgUIAEoBRIZChFtYXhfZmlsdGVyX3ZhbHVlcxgVIAEoBRIWCg5tYXhfbWFza19wYXRocxgWIAEoBRIaChJtYXhfbWV0YWRhdGFfYnl0ZXMYFyABKAUSFwoPbWF4X2NodW5rX2J5dGVzGBggASgDEiYKHm1heF9yZWplY3Rpb25zX3dpdGhvdXRfc3VjY2VzcxgZIAEoBTL0BAoNU2VydmVyU2VydmljZRJlCg1HZXRTZXJ2ZXJJbmZvEiMuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgmQAgGquxgCEAISXwoLR2V0SWRlbnRpdHkSIS5lbmdhZ2VtZW50LnYxLkdldElkZW50aXR5UmVxdWVzdBoiLmVuZ2FnZW1lbnQudjEuR2V0SWRlbnRpdHlSZXNwb25zZSIJkAIBqrsYAhACEmkKDkdldFNlcnZlclN0YXRzEiQuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJTdGF0c1JlcXVlc3QaJS5lbmdhZ2VtZW50LnYxLkdldFNlcnZlclN0YXRzUmVzcG9uc2UiCpACAaq7GAMKAQYSYwoMU2V0UmV0ZW50aW9uEiIuZW5nYWdlbWVudC52MS5TZXRSZXRlbnRpb25SZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5TZXRSZXRlbnRpb25SZXNwb25zZSIKkAICqrsYAwoBBhJmCg1SZWxlYXNlRXhwaXJ5EiMuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuUmVsZWFzZUV4cGlyeVJlc3BvbnNlIgqQAgKquxgDCgEGEmMKDExpc3RBY2NvdW50cxIiLmVuZ2FnZW1lbnQudjEuTGlzdEFjY291bnRzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuTGlzdEFjY291bnRzUmVzcG9uc2UiCpACAaq7GAMKAQZCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_access, file_engagement_v1_error_reason, file_engagement_v1_scope, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * `ListAccountsRequest` is the request of `ListAccounts`.
@@ -107,6 +107,14 @@ export type Account = Message<"engagement.v1.Account"> & {
    * @generated from field: google.protobuf.Timestamp last_receive_time = 3;
    */
   lastReceiveTime?: Timestamp | undefined;
+
+  /**
+   * Bytes of the stored events, as producers sent them; what is derived from
+   * them, such as the search index, comes on top.
+   *
+   * @generated from field: int64 stored_bytes = 4;
+   */
+  storedBytes: bigint;
 };
 
 /**
@@ -292,6 +300,13 @@ export type GetIdentityResponse = Message<"engagement.v1.GetIdentityResponse"> &
    * @generated from field: bool publishable = 8;
    */
   publishable: boolean;
+
+  /**
+   * How much the grant lets its callers use. Absent if it has no quotas.
+   *
+   * @generated from field: engagement.v1.GrantQuotas quotas = 9;
+   */
+  quotas?: GrantQuotas | undefined;
 };
 
 /**
@@ -300,6 +315,50 @@ export type GetIdentityResponse = Message<"engagement.v1.GetIdentityResponse"> &
  */
 export const GetIdentityResponseSchema: GenMessage<GetIdentityResponse> = /*@__PURE__*/
   messageDesc(file_engagement_v1_server_service, 6);
+
+/**
+ * `GrantQuotas` are the quotas of a grant. There is no limit where one is absent.
+ *
+ * @generated from message engagement.v1.GrantQuotas
+ */
+export type GrantQuotas = Message<"engagement.v1.GrantQuotas"> & {
+  /**
+   * Events a second that one node takes for one account, and for all accounts
+   * together if the grant is publishable. Duplicates and rejected events count.
+   *
+   * @generated from field: optional double events_per_second = 1;
+   */
+  eventsPerSecond?: number | undefined;
+
+  /**
+   * Uploads and subscriptions that may be open at one node.
+   *
+   * @generated from field: optional int32 concurrent_streams = 2;
+   */
+  concurrentStreams?: number | undefined;
+
+  /**
+   * Bytes of events that an account may store, whoever sent them, for this
+   * grant to send more.
+   *
+   * @generated from field: optional int64 stored_bytes = 3;
+   */
+  storedBytes?: bigint | undefined;
+
+  /**
+   * Accounts that may have their first event from this grant.
+   *
+   * @generated from field: optional int32 max_new_accounts = 4;
+   */
+  maxNewAccounts?: number | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.GrantQuotas.
+ * Use `create(GrantQuotasSchema)` to create a new message.
+ */
+export const GrantQuotasSchema: GenMessage<GrantQuotas> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 7);
 
 /**
  * `GetServerStatsRequest` is the request of `GetServerStats`.
@@ -314,7 +373,7 @@ export type GetServerStatsRequest = Message<"engagement.v1.GetServerStatsRequest
  * Use `create(GetServerStatsRequestSchema)` to create a new message.
  */
 export const GetServerStatsRequestSchema: GenMessage<GetServerStatsRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 7);
+  messageDesc(file_engagement_v1_server_service, 8);
 
 /**
  * `GetServerStatsResponse` is the response of `GetServerStats`. The server sets
@@ -462,7 +521,7 @@ export type GetServerStatsResponse = Message<"engagement.v1.GetServerStatsRespon
  * Use `create(GetServerStatsResponseSchema)` to create a new message.
  */
 export const GetServerStatsResponseSchema: GenMessage<GetServerStatsResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 8);
+  messageDesc(file_engagement_v1_server_service, 9);
 
 /**
  * `ServerSample` is what happened at a node in a few seconds. The server sets
@@ -579,7 +638,7 @@ export type ServerSample = Message<"engagement.v1.ServerSample"> & {
  * Use `create(ServerSampleSchema)` to create a new message.
  */
 export const ServerSampleSchema: GenMessage<ServerSample> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 9);
+  messageDesc(file_engagement_v1_server_service, 10);
 
 /**
  * `ServerCheck` is one condition that a node checks about itself. The server
@@ -616,7 +675,7 @@ export type ServerCheck = Message<"engagement.v1.ServerCheck"> & {
  * Use `create(ServerCheckSchema)` to create a new message.
  */
 export const ServerCheckSchema: GenMessage<ServerCheck> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 10);
+  messageDesc(file_engagement_v1_server_service, 11);
 
 /**
  * `RejectedRule` is one rule that events of one source broke in one field. The
@@ -703,7 +762,7 @@ export type RejectedRule = Message<"engagement.v1.RejectedRule"> & {
  * Use `create(RejectedRuleSchema)` to create a new message.
  */
 export const RejectedRuleSchema: GenMessage<RejectedRule> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 11);
+  messageDesc(file_engagement_v1_server_service, 12);
 
 /**
  * `FailedCalls` is the number of calls that ended with one error. The server
@@ -733,7 +792,7 @@ export type FailedCalls = Message<"engagement.v1.FailedCalls"> & {
  * Use `create(FailedCallsSchema)` to create a new message.
  */
 export const FailedCallsSchema: GenMessage<FailedCalls> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 12);
+  messageDesc(file_engagement_v1_server_service, 13);
 
 /**
  * `SubscriptionStats` is an open subscription. The server sets every field.
@@ -776,7 +835,7 @@ export type SubscriptionStats = Message<"engagement.v1.SubscriptionStats"> & {
  * Use `create(SubscriptionStatsSchema)` to create a new message.
  */
 export const SubscriptionStatsSchema: GenMessage<SubscriptionStats> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 13);
+  messageDesc(file_engagement_v1_server_service, 14);
 
 /**
  * `StoreFile` is the size of the files of one kind. The server sets every field.
@@ -804,7 +863,7 @@ export type StoreFile = Message<"engagement.v1.StoreFile"> & {
  * Use `create(StoreFileSchema)` to create a new message.
  */
 export const StoreFileSchema: GenMessage<StoreFile> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 14);
+  messageDesc(file_engagement_v1_server_service, 15);
 
 /**
  * `PartitionStats` is the state of a partition at this node. The server sets
@@ -900,7 +959,7 @@ export type PartitionStats = Message<"engagement.v1.PartitionStats"> & {
  * Use `create(PartitionStatsSchema)` to create a new message.
  */
 export const PartitionStatsSchema: GenMessage<PartitionStats> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 15);
+  messageDesc(file_engagement_v1_server_service, 16);
 
 /**
  * `NodeStats` is a node of a replicated log. The server sets every field.
@@ -935,7 +994,7 @@ export type NodeStats = Message<"engagement.v1.NodeStats"> & {
  * Use `create(NodeStatsSchema)` to create a new message.
  */
 export const NodeStatsSchema: GenMessage<NodeStats> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 16);
+  messageDesc(file_engagement_v1_server_service, 17);
 
 /**
  * `Partition` is a share of the accounts with a log of its own, as this node
@@ -1023,7 +1082,7 @@ export type Partition = Message<"engagement.v1.Partition"> & {
  * Use `create(PartitionSchema)` to create a new message.
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 17);
+  messageDesc(file_engagement_v1_server_service, 18);
 
 /**
  * `ExpiryHold` says why no event and no upload of a partition expires: it would
@@ -1084,7 +1143,7 @@ export type ExpiryHold = Message<"engagement.v1.ExpiryHold"> & {
  * Use `create(ExpiryHoldSchema)` to create a new message.
  */
 export const ExpiryHoldSchema: GenMessage<ExpiryHold> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 18);
+  messageDesc(file_engagement_v1_server_service, 19);
 
 /**
  * `Reason` is why expiry is held.
@@ -1138,7 +1197,7 @@ export enum ExpiryHold_Reason {
  * Describes the enum engagement.v1.ExpiryHold.Reason.
  */
 export const ExpiryHold_ReasonSchema: GenEnum<ExpiryHold_Reason> = /*@__PURE__*/
-  enumDesc(file_engagement_v1_server_service, 18, 0);
+  enumDesc(file_engagement_v1_server_service, 19, 0);
 
 /**
  * `SetRetentionRequest` is the request of `SetRetention`.
@@ -1167,7 +1226,7 @@ export type SetRetentionRequest = Message<"engagement.v1.SetRetentionRequest"> &
  * Use `create(SetRetentionRequestSchema)` to create a new message.
  */
 export const SetRetentionRequestSchema: GenMessage<SetRetentionRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 19);
+  messageDesc(file_engagement_v1_server_service, 20);
 
 /**
  * `SetRetentionResponse` is the response of `SetRetention`. The server sets
@@ -1212,7 +1271,7 @@ export type SetRetentionResponse = Message<"engagement.v1.SetRetentionResponse">
  * Use `create(SetRetentionResponseSchema)` to create a new message.
  */
 export const SetRetentionResponseSchema: GenMessage<SetRetentionResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 20);
+  messageDesc(file_engagement_v1_server_service, 21);
 
 /**
  * `ReleaseExpiryRequest` is the request of `ReleaseExpiry`.
@@ -1233,7 +1292,7 @@ export type ReleaseExpiryRequest = Message<"engagement.v1.ReleaseExpiryRequest">
  * Use `create(ReleaseExpiryRequestSchema)` to create a new message.
  */
 export const ReleaseExpiryRequestSchema: GenMessage<ReleaseExpiryRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 21);
+  messageDesc(file_engagement_v1_server_service, 22);
 
 /**
  * `ReleaseExpiryResponse` is the response of `ReleaseExpiry`. The server sets
@@ -1278,7 +1337,7 @@ export type ReleaseExpiryResponse = Message<"engagement.v1.ReleaseExpiryResponse
  * Use `create(ReleaseExpiryResponseSchema)` to create a new message.
  */
 export const ReleaseExpiryResponseSchema: GenMessage<ReleaseExpiryResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 22);
+  messageDesc(file_engagement_v1_server_service, 23);
 
 /**
  * `Limits` holds the limits of a server. Requests beyond them are refused or
@@ -1473,7 +1532,7 @@ export type Limits = Message<"engagement.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 23);
+  messageDesc(file_engagement_v1_server_service, 24);
 
 /**
  * `ServerService` describes the server, and lets operators decide how long
