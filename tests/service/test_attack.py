@@ -35,7 +35,7 @@ REFUSED = (
     *("nothing", "expired secret", "expired jwt", "revoked secret", "revoked secret beside a certificate"),
     *("unknown secret", "forged jwt", "jwt without a grant", "certificate without a grant"),
 )
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,28 @@ async def attacked(
     )
     server = await Server.start(config, access=AccessWatch(callers.known.config))
     assert server.mtls_address is not None
-    async with callers.connected(server.address, server.mtls_address) as channels:
-        operator = Operator(channels.usual, callers.operator)
-        planted = await operator.plant(ADMITTED)
-        ready = Attacked(callers, server.mtls_address, channels, operator, planted)
-        run, submit = Readers.run, Committer.submit
+    try:
+        async with callers.connected(server.address, server.mtls_address) as channels:
+            operator = Operator(channels.usual, callers.operator)
+            planted = await operator.plant(ADMITTED)
+            ready = Attacked(callers, server.mtls_address, channels, operator, planted)
+            run, submit = Readers.run, Committer.submit
 
-        async def counted_run(self: Readers, read: Any, *, caller: Caller = INTERNAL) -> Any:
-            if caller is not INTERNAL:  # as background jobs are
-                ready.looked_up.append(read)
-            return await run(self, read, caller=caller)
+            async def counted_run(self: Readers, read: Any, *, caller: Caller = INTERNAL) -> Any:
+                if caller is not INTERNAL:  # as background jobs are
+                    ready.looked_up.append(read)
+                return await run(self, read, caller=caller)
 
-        async def counted_submit(self: Committer, operation: Any, **options: Any) -> Any:
-            if options.get("caller") is not None:
-                ready.looked_up.append(operation)
-            return await submit(self, operation, **options)
+            async def counted_submit(self: Committer, operation: Any, **options: Any) -> Any:
+                if options.get("caller") is not None:
+                    ready.looked_up.append(operation)
+                return await submit(self, operation, **options)
 
-        patched.setattr(Readers, "run", counted_run)
-        patched.setattr(Committer, "submit", counted_submit)
-        yield ready
-    await server.stop()
+            patched.setattr(Readers, "run", counted_run)
+            patched.setattr(Committer, "submit", counted_submit)
+            yield ready
+    finally:
+        await server.stop()
 
 
 def test_every_call_has_its_attacks() -> None:
@@ -111,6 +113,7 @@ def test_every_kind_of_credential_attacks(tmp_path: Path) -> None:
     assert {*AttackCallers(tmp_path).attackers} == {*ADMITTED, *REFUSED}
 
 
+@IN_ONE_LOOP
 async def test_the_base_of_each_attack_is_let_in_and_valid(attacked: Attacked) -> None:
     for method in methods():
         found = await outcome(
@@ -125,6 +128,7 @@ async def test_the_base_of_each_attack_is_let_in_and_valid(attacked: Attacked) -
         }, (method.name, found)
 
 
+@IN_ONE_LOOP
 @pytest.mark.parametrize("name", ADMITTED)
 async def test_what_another_account_has_is_answered_like_what_does_not_exist(
     attacked: Attacked, name: str
@@ -137,6 +141,7 @@ async def test_what_another_account_has_is_answered_like_what_does_not_exist(
     assert await attacked.operator.holdings() == before
 
 
+@IN_ONE_LOOP
 @pytest.mark.parametrize("name", [*ADMITTED, *REFUSED])
 async def test_a_denied_call_is_answered_alike_for_all_accounts_and_looks_nothing_up(
     attacked: Attacked, name: str
@@ -152,6 +157,7 @@ async def test_a_denied_call_is_answered_alike_for_all_accounts_and_looks_nothin
     assert await attacked.operator.holdings() == before
 
 
+@IN_ONE_LOOP
 async def test_a_certificate_that_has_expired_gets_no_connection(attacked: Attacked) -> None:
     tls = attacked.callers.tls
     expired = tls.issue("attacker.test", expires=datetime.now(UTC) - timedelta(hours=1))

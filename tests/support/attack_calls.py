@@ -47,6 +47,9 @@ class Outcome:
             )
         return changed
 
+    def __format__(self, form: str) -> str:
+        return format(str(self), form)
+
     def holds(self, text: str) -> bool:
         """Whether a text is anywhere in it."""
         found = (self.message.encode(), *(value for _, value in self.trailing), *self.messages)
@@ -60,23 +63,24 @@ async def outcome(
     messages: list[Message] = []
     name = f"/{method.containing_service.full_name}/{method.name}"
     answer = GetMessageClass(method.output_type).FromString
+    serialize = type(requests[0]).SerializeToString
     call: Any = None  # of one of three kinds
     try:
         async with deadline(f"{method.name} ended"):
             if method.client_streaming:
                 call = channel.stream_stream(name, response_deserializer=answer)(metadata=metadata)
-                await _send(call, requests)
                 is_to_end = requests[-1].WhichOneof("message") == "finish"
+                await _send(call, requests, is_to_end=is_to_end)
                 while (message := await call.read()) is not grpc.aio.EOF:
                     messages.append(message)
                     if not is_to_end:
                         break
             elif method.server_streaming:
-                start = channel.unary_stream(name, Message.SerializeToString, answer)
+                start = channel.unary_stream(name, serialize, answer)
                 call = start(requests[0], metadata=metadata)
                 messages += [message async for message in call]
             else:
-                start = channel.unary_unary(name, Message.SerializeToString, answer)  # type: ignore[assignment]
+                start = channel.unary_unary(name, serialize, answer)  # type: ignore[assignment]
                 call = start(requests[0], metadata=metadata)
                 messages.append(await call)
     except grpc.aio.AioRpcError as error:
@@ -87,12 +91,14 @@ async def outcome(
     return Outcome("OK", messages=tuple(map(_told, messages)))
 
 
-async def _send(call: Any, requests: Sequence[Message]) -> None:  # Any: the library's own
+async def _send(call: Any, requests: Sequence[Message], *, is_to_end: bool) -> None:  # Any: the library's own
     """Writes past the library, which replaces the status of a stream that ends meanwhile with INTERNAL."""
     with suppress(grpc.aio.InternalError, grpc.aio.AioRpcError):
         await call.wait_for_connection()
         for request in requests:
             await call._cython_call.send_serialized_message(request.SerializeToString())
+        if is_to_end:
+            await call.done_writing()
 
 
 def _refused(error: grpc.aio.AioRpcError, messages: Sequence[Message]) -> Outcome:

@@ -58,11 +58,11 @@ async def problems_of_own_calls(
                 for text in (value, missing)
             ]
             if found != expected:
-                problems.append(f"{way.name} of what another has: {found}, of nothing: {expected}")
+                problems.append(f"{way.name} of what another has: {found:.600}, of nothing: {expected:.600}")
             if found.holds(MARK):
-                problems.append(f"{way.name} tells what another has: {found}")
+                problems.append(f"{way.name} tells what another has: {found:.600}")
             if found.reason in {"FIELD_INVALID", "FILTER_INVALID", "INTERNAL", "OVERLOADED"}:
-                problems.append(f"{way.name} is no good attack: {found}")
+                problems.append(f"{way.name} is no good attack: {found:.600}")
     return problems
 
 
@@ -87,9 +87,9 @@ async def problems_of_denied_calls(
             found.append(answer.renamed((account, "?" * len(account))))
         what = f"{way.name} as {accounts} about {asked}"
         if found[0] != found[1]:
-            return f"{what}: {found[0]}, of no account: {found[1]}"
+            return f"{what}: {found[0]:.600}, of no account: {found[1]:.600}"
         if found[0].reason != reason or found[0].messages:
-            return f"{what}: {found[0]}, not {reason}"
+            return f"{what}: {found[0]:.600}, not {reason}"
         return None
 
     denied = [

@@ -13,7 +13,7 @@ from engagement import v1
 from engagement.uuid7 import uuid7
 from tests.support.attack_callers import ABSENT, OWN, VICTIM
 from tests.support.attack_ways import STATUS, Way
-from tests.support.events import bad_event
+from tests.support.events import bad_event, customer_event
 from tests.support.known_callers import shown
 from tests.support.raw_subscription import RawSubscription, subscribing
 from tests.support.raw_upload import RawUpload, chunk, finish, opening
@@ -41,7 +41,9 @@ class Planted:
         elif way.kind == "cursor":
             yield from ((each, self.absent_cursor) for each in self.values["cursor"])
         else:
-            kinds = f"{way.kind} for {attacker} by {way.method.name}", way.kind, way.kind.rpartition(" ")[2]
+            kinds = [f"{way.kind} for {attacker} by {way.method.name}", way.kind, way.kind.rpartition(" ")[2]]
+            if way.method.name in _RECORDING:
+                kinds.insert(1, f"{way.kind} to record")
             for value in next(self.values[kind] for kind in kinds if kind in self.values):
                 yield value, _missing(value)
 
@@ -100,11 +102,18 @@ class Operator:
             "source": [f"{MARK} source"],
             "status": [f"{MARK} gold"],
             "put status": [f"{MARK} put"],
-            "text": [f"{MARK}"],
+            "text": [f"{MARK}word"],
             "event": [f"{MARK} event 1"],
             "upload": [f"{MARK} upload"],
             "source name": [f"{MARK} file"],
             "request": [f"{MARK} request"],
+            # Not those that others look for: what records them has them, too.
+            "consumer to record": [f"{MARK} adb", f"{MARK} suppressed too 1"],
+            "customer to record": [f"{MARK} customes"],
+            "conversation to record": [f"{MARK} talj"],
+            "source to record": [f"{MARK} sourcf"],
+            "status to record": [f"{MARK} gole"],
+            "source name to record": [f"{MARK} file to record"],
         }
         for attacker in attackers:
             for method in _RECORDING:
@@ -123,7 +132,7 @@ class Operator:
         )
         absent = (await started.rest())[-1].cursor
         await self.ingest.RecordEvent(
-            v1.RecordEventRequest(account_id=OWN, event=_event("own")), metadata=self.naming(OWN)
+            v1.RecordEventRequest(account_id=OWN, event=customer_event("own")), metadata=self.naming(OWN)
         )
         return Planted(values, await self._page_tokens(), absent)
 
@@ -134,7 +143,7 @@ class Operator:
         rejected.source = f"{MARK} source"
         await self.ingest.RecordEvents(
             v1.RecordEventsRequest(
-                account_id=VICTIM, events=[*map(_event, ids), rejected], allow_partial=True
+                account_id=VICTIM, events=[*map(_event, ids), _recorded(), rejected], allow_partial=True
             ),
             metadata=self.naming(),
         )
@@ -145,7 +154,7 @@ class Operator:
         for upload_id in ids:
             upload = RawUpload(self.ingest, metadata=self.naming())
             opened = opening(upload_id=upload_id, account_id=VICTIM)
-            opened.open.source_name = f"{MARK} file"
+            opened.open.source_name = f"{MARK} file to record" if upload_id == ids[1] else f"{MARK} file"
             bad = [bad_event(f"{MARK} {upload_id} bad {number}") for number in range(2)]
             good = _event(f"{MARK} {upload_id} good")
             await upload.send(opened, chunk(1, good, *bad), finish(1))
@@ -156,10 +165,13 @@ class Operator:
         requests += [each for kind, found in values.items() if kind.startswith("used") for each in found]
         erasures = []
         for number, request_id in enumerate(requests):
-            subject = v1.Subject(consumer_id=f"{MARK} suppressed" if number == 0 else f"{MARK} nobody")
+            consumer = f"{MARK} suppressed" if number == 0 else f"{MARK} suppressed too {number}"
             answer = await self.privacy.EraseConsumer(
                 v1.EraseConsumerRequest(
-                    account_id=VICTIM, request_id=request_id, subjects=[subject], suppress=number == 0
+                    account_id=VICTIM,
+                    request_id=request_id,
+                    subjects=[v1.Subject(consumer_id=consumer)],
+                    suppress=True,
                 ),
                 metadata=self.naming(),
             )
@@ -188,6 +200,17 @@ def _event(event_id: str) -> v1.Event:
         conversation_id=f"{MARK} talk",
         source=f"{MARK} source",
         customer_info=v1.CustomerInfo(
-            customer_id=f"{MARK} customer", customer_status=f"{MARK} gold", balance=f"{MARK} balance"
+            customer_id=f"{MARK} customer", customer_status=f"{MARK} gold", balance=f"{MARK}word balance"
         ),
+    )
+
+
+def _recorded() -> v1.Event:
+    """What calls that record name, too."""
+    return v1.Event(
+        event_id=f"{MARK} event to record",
+        consumer_id=f"{MARK} adb",
+        conversation_id=f"{MARK} talj",
+        source=f"{MARK} sourcf",
+        customer_info=v1.CustomerInfo(customer_id=f"{MARK} customes", customer_status=f"{MARK} gole"),
     )
