@@ -7,20 +7,22 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 from engagement_server.access.scopes import SCOPES
 from tests.support.attack_calls import Metadata, Outcome, outcome
 from tests.support.collector import Collector, collector
 from tests.support.connection import ACCOUNT, connect
-from tests.support.contract import methods
+from tests.support.contract import Method, methods
 from tests.support.known_callers import KnownCallers, principal, shown
 from tests.support.management import ask
 from tests.support.personal_events import OPEN, SECRET
-from tests.support.planted_values import IDENT, right_and_wrong_requests
+from tests.support.planted_values import IDENT, KEY, right_and_wrong_requests
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import eventually
 
 _PAGES = ("/metrics", "/readyz?verbose", "/stats.json", "/", "/page.js")
+_READS = MethodOptions.NO_SIDE_EFFECTS
 _OPEN_METRICS = "application/openmetrics-text"
 
 
@@ -66,10 +68,10 @@ def server(
         yield process
 
 
-async def call_everything(channel: grpc.aio.Channel, metadata: Metadata) -> list[Outcome]:
+async def call_everything(channel: grpc.aio.Channel, metadata: Metadata) -> list[tuple[Method, Outcome]]:
     """Makes right and wrong calls of all methods."""
     return [
-        await outcome(channel, method, requests, metadata)
+        (method, await outcome(channel, method, requests, metadata))
         for method in methods()
         for requests in right_and_wrong_requests(method, ACCOUNT)
     ]
@@ -79,17 +81,19 @@ async def call_everything(channel: grpc.aio.Channel, metadata: Metadata) -> list
 async def test_no_planted_value_is_anywhere_but_in_unmasked_answers(
     server: ServerProcess, callers: dict[str, Metadata], collected: Collector
 ) -> None:
-    found: dict[str, list[Outcome]] = {}
+    found: dict[str, list[tuple[Method, Outcome]]] = {}
     async with connect(server.address) as connection:
         await call_everything(connection.channel, callers["unmasked"])  # so that there is something to read
         for name, metadata in callers.items():
             found[name] = await call_everything(connection.channel, metadata)
-    told = {name: [each for each in outcomes if _tells(each, SECRET)] for name, outcomes in found.items()}
+    told = {name: [each for _, each in calls if _tells(each, SECRET)] for name, calls in found.items()}
     assert not any(outcomes for name, outcomes in told.items() if name != "unmasked"), told
     # In answers, and in no error.
     assert told["unmasked"]
     assert all(each.code == "OK" for each in told["unmasked"]), told["unmasked"]
-    assert any(_tells(each, OPEN) for each in found["masked"])
+    read = [each for method, each in found["masked"] if method.GetOptions().idempotency_level == _READS]
+    assert not any(_tells(each, KEY) for each in read)
+    assert any(_tells(each, OPEN) for each in read)
     token = dict(callers["unmasked"])["authorization"]
 
     def pages() -> str:
@@ -107,7 +111,7 @@ async def test_no_planted_value_is_anywhere_but_in_unmasked_answers(
     written |= {"log": server.messages + server.output.decode(), "traces": str(collected.spans)}
     assert collected.spans
     for name, text in written.items():
-        for marker in (SECRET, IDENT):
+        for marker in (SECRET, KEY, IDENT):
             assert marker not in text.lower(), (name, marker, _around(text, marker))
 
 

@@ -17,6 +17,8 @@ from tests.support.personal_events import SECRET, personal_events
 
 IDENT = "zqident"
 """In ids and in other texts, which callers get back, and nobody else."""
+KEY = "zqkey"
+"""In keys of additional attributes: errors about an event name them to whoever has sent it."""
 
 
 def planted_events() -> list[v1.Event]:
@@ -24,9 +26,10 @@ def planted_events() -> list[v1.Event]:
     events = list(personal_events().values())
     for event in events:
         event.event_id = f"{IDENT} {uuid7()}"
-        event.consumer_id = f"{IDENT} consumer"
+        event.consumer_id = IDENT
         event.conversation_id = f"{IDENT} conversation"
-        event.source = f"{IDENT} source"
+        event.source = "crm"  # the name of a system, which operators see
+        event.additional_attributes[f"{KEY} good"] = f"{SECRET} value"
     return events
 
 
@@ -34,7 +37,7 @@ def bad_events() -> list[v1.Event]:
     """Events that break rules with their values."""
     events = []
     for event in planted_events():
-        event.additional_attributes[f"{SECRET}@example.com"] = f"{SECRET}\0"
+        event.additional_attributes[f"{KEY}@example.com"] = f"{SECRET}\0"
         set_name = str(event.WhichOneof("attributes"))
         attributes: Any = getattr(event, set_name)  # Any: of either set
         for field, value in [*attributes.ListFields()]:
