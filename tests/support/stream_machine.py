@@ -45,7 +45,6 @@ class StreamMachine(RuleBasedStateMachine):
         self._stage = stage
         self._account = f"a{uuid7()}"
         self._upload_id = "upload-0"
-        self._exists = False
         self._chunks: list[list[str]] = []
         self._is_finished = False
         self._stream: RawUpload | None = None
@@ -63,6 +62,11 @@ class StreamMachine(RuleBasedStateMachine):
     @property
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return calling_as(OWNER, account_id=self._account)
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether the upload is there: one that its stream has left without chunks need not be."""
+        return self._stream is not None or bool(self._chunks) or self._is_finished
 
     def _store(self, wanted: list[str]) -> int:
         new = [each for each in wanted if each not in self._stored]
@@ -83,21 +87,43 @@ class StreamMachine(RuleBasedStateMachine):
         await self._stream.send(opening(upload_id=self._upload_id, account_id=self._account))
         opened = await self._stream.receive()
         assert opened.opened.committed_through == len(self._chunks)
-        self._exists = True
-        if before is not None and not self._is_finished:
+        if before is not None:
             assert (await expect_refused(before.receive_rest())).reason == "UPLOAD_TAKEN_OVER"
         if self._is_finished:
             assert (await self._stream.receive()).finished.upload.state == v1.Upload.STATE_FINISHED
+            self._end()
 
+    def _end(self) -> None:
+        """Ends a stream of a finished upload, which the server ends soon, too."""
+        assert self._stream is not None
+        self._stream.call.cancel()
+        self._stream = None
+
+    @precondition(lambda self: self._is_finished)
+    @rule(wrong=st.sampled_from(["UPLOAD_FINISHED", "CHUNK_CHANGED", "FINISH_MISMATCH"]), more=event_ids)
+    def go_on_with_a_finished_upload(self, wrong: str, more: list[str]) -> None:
+        sequence = len(self._chunks)
+        message = finish(sequence + 1)
+        if wrong == "UPLOAD_FINISHED":
+            message = chunk(sequence + 1, *self._events(more))
+        elif wrong == "CHUNK_CHANGED":
+            if not sequence:
+                return
+            message = chunk(sequence, *self._events(self._chunks[-1]), customer_event("changed"))
+        self.run(self._refuse_to_go_on(message, wrong))
+
+    async def _refuse_to_go_on(self, message: v1.UploadEventsRequest, reason: str) -> None:
+        stream = RawUpload(self._stage.ingest, metadata=self._metadata)
+        await stream.send(opening(upload_id=self._upload_id, account_id=self._account), message)
+        assert (await expect_refused(stream.receive_rest())).reason == reason
+
+    @precondition(lambda self: self._is_held)
     @rule()
     def open_that_of_somebody_else(self) -> None:
         self.run(self._open_as_other())
 
     async def _open_as_other(self) -> None:
         other = RawUpload(self._stage.ingest, metadata=calling_as(OTHER, account_id=self._account))
-        if not self._exists:
-            other.call.cancel()
-            return
         await other.send(opening(upload_id=self._upload_id, account_id=self._account))
         assert (await expect_refused(other.receive_rest())).reason == "SCOPE_MISSING"
 
@@ -110,9 +136,6 @@ class StreamMachine(RuleBasedStateMachine):
         assert self._stream is not None
         sequence = len(self._chunks) + 1
         await self._stream.send(chunk(sequence, *self._events(wanted)))
-        if self._is_finished:
-            await self._refused("UPLOAD_FINISHED")
-            return
         acks = await self._stream.receive_acks(sequence)
         assert acks[-1].committed_through == sequence
         self._store(wanted)
@@ -136,13 +159,12 @@ class StreamMachine(RuleBasedStateMachine):
     @rule(gap=st.integers(2, 5), wanted=event_ids)
     def leave_a_gap(self, gap: int, wanted: list[str]) -> None:
         wrong = chunk(len(self._chunks) + gap, *self._events(wanted))
-        self.run(self._send_wrong(wrong, "UPLOAD_FINISHED" if self._is_finished else "SEQUENCE_GAP"))
+        self.run(self._send_wrong(wrong, "SEQUENCE_GAP"))
 
     @precondition(lambda self: self._stream is not None)
     @rule(more=st.integers(1, 5))
     def finish_too_late(self, more: int) -> None:
-        expected = "FINISH_MISMATCH" if self._is_finished else "SEQUENCE_GAP"
-        self.run(self._send_wrong(finish(len(self._chunks) + more), expected))
+        self.run(self._send_wrong(finish(len(self._chunks) + more), "SEQUENCE_GAP"))
 
     @precondition(lambda self: self._stream is not None)
     @rule()
@@ -180,6 +202,7 @@ class StreamMachine(RuleBasedStateMachine):
         assert answer.finished.upload.committed_through == len(self._chunks)
         assert answer.finished.upload.tally.rejected == 0
         self._is_finished = True
+        self._end()
 
     @precondition(lambda self: self._stream is not None)
     @rule()
@@ -196,7 +219,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.run(self._stream.receive_rest())
         self._stream = None
 
-    @precondition(lambda self: self._stream is not None and not self._is_finished)
+    @precondition(lambda self: self._stream is not None)
     @rule()
     def lose_all_rights_and_get_them_again(self) -> None:
         self.run(self._lose_rights())
@@ -216,10 +239,8 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._is_finished)
     @rule()
     def begin_another_upload(self) -> None:
-        if self._stream is not None:
-            self._stream.call.cancel()
         self._upload_id = f"upload-{uuid7()}"
-        self._chunks, self._is_finished, self._stream, self._exists = [], False, None, False
+        self._chunks, self._is_finished, self._stream = [], False, None
 
     # Events by themselves, and those who read them.
 
@@ -265,6 +286,7 @@ class StreamMachine(RuleBasedStateMachine):
     def begin_to_follow(self) -> None:
         request = subscribing(account_id=self._account, after_cursor=self._cursor or None)
         self._follower = RawSubscription(self._stage.events, request, metadata=self._metadata)
+        self.run(self._follower.read_until("started"))
         self._followed = self._read
 
     @precondition(lambda self: self._follower is not None and self._followed < len(self._stored))
@@ -287,7 +309,7 @@ class StreamMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """What is stored is what was accepted, and the upload is as far as was acknowledged."""
         assert self.run(self._listed()) == self._stored
-        if self._exists:
+        if self._is_held:
             request = v1.GetUploadRequest(account_id=self._account, upload_id=self._upload_id)
             state = self.run(self._state(request))
             assert state.committed_through == len(self._chunks)
