@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from typing import Final
 
 from tests.support.raw_http2 import HEADERS, PREFACE, SETTINGS, Frame, header_fields
@@ -115,8 +116,9 @@ def _hello() -> bytes:
     raise AssertionError("nobody has answered")
 
 
+@cache
 def _context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     return context
