@@ -2,13 +2,14 @@
 PYTHON ?= python3
 LISTEN ?= 127.0.0.1:50051
 DATA ?= data
+RUNS ?= 100000
 VENV := .venv
 BIN := $(VENV)/bin
 README_OF_PYTHON := 'tests/e2e/test_client_readmes.py::test_a_stranger_gets_what_the_readme_shows[python]'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure bench-compare tour demo clean
+.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure bench-compare fuzz audit sbom tour demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,24 @@ bench-pressure: $(VENV)/.dev  ## Measure a well-behaved caller beside rude neigh
 
 bench-compare: $(VENV)/.dev  ## Compare what the server takes with what it took at another commit: BASE=<commit>
 	$(BIN)/python -m benchmarks.compare $(BASE)
+
+# Not among the dependencies of the project: it has wheels for Linux and a few versions of Python only.
+fuzz: $(VENV)/.dev  ## Fuzz everything that reads bytes of strangers (RUNS=100000 of each)
+	$(PIP) --editable '.[fuzz]'
+	@for target in $$($(BIN)/python -m tests.fuzz.targets); do \
+	  $(BIN)/python -m tests.fuzz $$target -runs=$(RUNS) || exit 1; \
+	done
+
+$(VENV)/audit/.done: | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.9'
+	@touch $@
+
+audit: $(VENV)/.dev $(VENV)/audit/.done  ## Ask whether weaknesses of the Python dependencies are known
+	$(VENV)/audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+sbom: $(VENV)/.server $(VENV)/audit/.done  ## Write what a server consists of to sbom.cdx.json
+	$(VENV)/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file sbom.cdx.json $(BIN)/python
 
 tour: $(VENV)/.server  ## Upload the examples to a temporary server and show the results
 	@PATH="$(abspath $(BIN)):$$PATH" bash docs/tour.sh

@@ -59,8 +59,8 @@ class Config:
     )
     insecure_no_auth: bool = setting(
         default=False,
-        help="Listen on addresses that other machines reach without asking callers who they are, because a "
-        "proxy in front asks.",
+        help="Listen on addresses that other machines reach without asking callers who they are: a proxy in "
+        "front asks.",
     )
     data: Path = setting(
         Path("data"),

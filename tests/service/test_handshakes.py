@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -12,16 +13,20 @@ import pytest
 
 from engagement import v1
 from engagement_server.api.grpc import connections
+from engagement_server.api.observers import Observers
 from engagement_server.config import Config
 from engagement_server.http import encrypting
 from engagement_server.http.checks import Readiness
 from engagement_server.http.config import HttpConfig
 from engagement_server.http.port import ManagementPort
 from engagement_server.http.stats import StatsDocument
+from engagement_server.metrics import catalogue
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server
 from engagement_server.transport.certificate_files import CertificateFiles
+from tests.support.raw_http2 import HEADERS, Frame, RawHttp2, header_fields
+from tests.support.scoped_callers import ScopeTokens
 from tests.support.tls_files import TlsFiles
 from tests.support.waiting import deadline, eventually
 
@@ -89,6 +94,34 @@ async def test_half_open_connections_are_bounded_and_give_way(server: Server, fi
                 v1.GetServerInfoRequest(), wait_for_ready=True
             )
         assert info.encrypted
+
+
+async def test_a_stranger_who_goes_away_before_the_answer_is_no_failure_of_the_server(
+    tmp_path: Path, new_store: Path
+) -> None:
+    measures, calls = Measures(), 50
+    shutil.copytree(new_store, tmp_path / "data")
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
+    running = await Server.start(config, observers=Observers(measures), credentials=ScopeTokens())
+    headers = header_fields("/engagement.v1.EventService/ListEvents")
+    for _ in range(calls):
+        with RawHttp2(running.address) as rude:
+            rude.send(Frame(HEADERS, 0, 1, headers))  # more of them would have to come
+    call = "unary", "engagement.v1.EventService", "ListEvents"
+
+    def ended(*codes: str) -> float:
+        return sum(measures.count(catalogue.HANDLED, *call, code).value for code in codes)
+
+    def have_ended() -> bool:
+        # The library may drop some before they are calls.
+        started = measures.count(catalogue.STARTED, *call).value
+        return calls / 2 < started == ended("CANCELLED", "UNAUTHENTICATED", "INTERNAL")
+
+    try:
+        await eventually(have_ended, "the calls have ended")
+        assert ended("INTERNAL") == 0
+    finally:
+        await running.stop()
 
 
 async def test_half_open_connections_of_the_management_port_are_bounded(

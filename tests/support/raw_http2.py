@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from tests.support.waiting import DEADLINE_SECONDS
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME_HEADER_BYTES = 9
 END_STREAM = 0x1
 _END_HEADERS, _ACK = 0x4, 0x1
@@ -58,7 +58,7 @@ class RawHttp2:
         self._socket = socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS)
         self._last_stream = -1
         settings = _INITIAL_WINDOW_SIZE + window_bytes.to_bytes(4, "big")
-        self._socket.sendall(_PREFACE)
+        self._socket.sendall(PREFACE)
         self.send(Frame(SETTINGS, 0, 0, settings), Frame(SETTINGS, _ACK, 0, b""))
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class RawHttp2:
         """Sends a call whose message would be that long, with no more than its beginning."""
         self._last_stream += 2
         self.send(
-            Frame(HEADERS, _END_HEADERS, self._last_stream, _headers(method)),
+            Frame(HEADERS, _END_HEADERS, self._last_stream, header_fields(method)),
             Frame(DATA, 0, self._last_stream, b"\0" + message_bytes.to_bytes(4, "big") + data),
         )
 
@@ -87,7 +87,7 @@ class RawHttp2:
         packed = gzip.compress(serialized) if is_compressed else serialized
         data = bytes([is_compressed]) + len(packed).to_bytes(4, "big") + packed
         self.send(
-            Frame(HEADERS, _END_HEADERS, self._last_stream, _headers(method, **(headers or {}))),
+            Frame(HEADERS, _END_HEADERS, self._last_stream, header_fields(method, **(headers or {}))),
             Frame(DATA, END_STREAM, self._last_stream, data),
         )
 
@@ -108,7 +108,8 @@ class RawHttp2:
                 yield Frame(header[3], header[4], int.from_bytes(header[5:], "big"), payload)
 
 
-def _headers(method: str, **others: str) -> bytes:
+def header_fields(method: str, **others: str) -> bytes:
+    """The headers of a call, as a block without indexing."""
     fields = {
         ":method": "POST",
         ":scheme": "http",

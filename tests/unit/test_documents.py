@@ -39,6 +39,7 @@ ABSENT = {
     "buf/validate": "0001: below clients/python",
     "engagement/v1": "0001: below clients/python",
     "partition/0": "a name that health knows",
+    "sbom.cdx.json": "`make sbom` writes it",
 }
 MODULE = re.compile(r"(engagement(?:_server)?(?:\.\w+)+)(?:\(.*\))?")
 ATTRIBUTES_OF_SPANS = {
@@ -122,6 +123,14 @@ def test_tests_that_documents_name_are_there() -> None:
     assert named
     for name in named:
         assert f"def {name}(" in sources, name
+
+
+def test_every_threat_has_a_test_that_holds_it_off() -> None:
+    threats = (REPOSITORY / "docs/security.md").read_text().partition("\n## Threats\n")[2]
+    rows = re.findall(r"^\|.*\|$", threats.partition("\n## ")[0], re.MULTILINE)[2:]
+    assert len(rows) > 10
+    for row in rows:
+        assert re.search(r"`test_\w+`", row.split("|")[4]), row
 
 
 def test_documents_that_code_names_are_there() -> None:

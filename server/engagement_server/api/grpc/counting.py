@@ -86,6 +86,9 @@ class MethodCounts:
             except grpc.aio.AbortError:
                 code = context.code().name
                 raise
+            except grpc.aio.InternalError:  # the library could not send the status: the client has gone
+                code = _CANCELLED
+                raise
             finally:
                 seconds = time.monotonic() - began
                 self._end(code, seconds=seconds)

@@ -30,6 +30,7 @@ from engagement_server.governor.turns import Room
 if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.gate import Gate
+    from engagement_server.streams.closing import Cause
 
 V1: Final = "grpc.reflection.v1.ServerReflection"
 V1_ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
@@ -80,27 +81,20 @@ class Reflection:
 
     async def serve(self, _messages: object, context: Context) -> None:
         """Answers the requests of one stream, for everybody whom the server knows."""
-        await self._gate.pass_known(context)
+        call = await self._gate.pass_known(context)
         caller = caller_of(context, "")
         if not self._room.is_free_for(caller):
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams of reflection are open; close some"
             )
-        with self._room.taken(caller, 1):
+        reading = _Reading(self._idle_seconds)
+        call.on_close(reading.end)
+        with self._room.taken(caller, 1), self._gate.watching(call):
             for _ in range(MAX_REQUESTS):
-                message = await self._read(context)
+                message = await reading.next(context)
                 if message is None:
                     return
                 await self._write(context, self._answer(await _parse(message, context)))
-
-    async def _read(self, context: Context) -> bytes | None:
-        """The next message; None if there is none, or not in time."""
-        try:
-            async with asyncio.timeout(self._idle_seconds):
-                message = await context.read()
-        except TimeoutError:
-            return None
-        return None if message is grpc.aio.EOF else bytes(message)
 
     async def _write(self, context: Context, response: _Response) -> None:
         unread = asyncio.get_running_loop().call_later(
@@ -142,6 +136,34 @@ class Reflection:
             case _:
                 response.error_response.error_code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
                 response.error_response.error_message = "the request names nothing to look up"
+
+
+class _Reading:
+    """Reads the requests of a stream, each within some seconds, until it is to end."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._is_over = False
+        self._limit: asyncio.Timeout | None = None
+
+    def end(self, _: Cause) -> None:
+        """Reads nothing more."""
+        self._is_over = True
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(0)
+
+    async def next(self, context: Context) -> bytes | None:
+        """The next message; None if there is none, or not in time."""
+        if self._is_over:
+            return None
+        try:
+            async with asyncio.timeout(self._idle_seconds) as self._limit:
+                message = await context.read()
+        except TimeoutError:
+            return None
+        finally:
+            self._limit = None
+        return None if message is grpc.aio.EOF or self._is_over else bytes(message)
 
 
 async def _parse(message: bytes, context: Context) -> _Request:

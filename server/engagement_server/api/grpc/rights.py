@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 2.0
 """How often identities with streams are looked at."""
-END_SECONDS: Final = 6.0
+END_SECONDS: Final = 4.0
 """How long a stream may take to end, with what is being committed; then it is reset."""
 
 _log = logging.getLogger(__name__)

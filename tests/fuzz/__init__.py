@@ -1,0 +1,1 @@
+"""What reads bytes of strangers, and what must come of any bytes."""
