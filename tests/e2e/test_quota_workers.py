@@ -92,7 +92,9 @@ async def test_workers_share_a_rate(
         refusals += outcome != "OK"
         if refusals == 2 * _WORKERS:
             break
-    assert _BATCH <= let_in < _BATCH + _RATE * (time.monotonic() - began) + events
+    # One worker may hold what it has to spare while the other one is refused.
+    spare = _RATE
+    assert _BATCH - spare <= let_in < _BATCH + _RATE * (time.monotonic() - began) + events
 
 
 async def test_workers_share_the_rate_of_a_publishable_grant(

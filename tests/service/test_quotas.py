@@ -94,6 +94,7 @@ async def asking(tmp_path: Path, new_store: Path) -> AsyncIterator[Asking]:
 def require_exceeded(refused: RefusedCall, quota: str, limit: str, *, may_wait: bool) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
     assert refused.metadata == {"quota": quota, "limit": limit}
+    assert refused.quotas == [(quota, int(limit))]
     assert bool(refused.retry_delay_ms) == may_wait
 
 

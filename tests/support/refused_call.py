@@ -31,6 +31,8 @@ class RefusedCall:
     details_bytes: int
     retry_delay_ms: int
     """When to retry; 0: not given."""
+    quotas: Sequence[tuple[str, int]] = ()
+    """Name and value of each quota that is used up."""
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> Self:
@@ -62,6 +64,7 @@ class RefusedCall:
             violations=[(each.field, each.reason, each.description) for each in bad_request.field_violations],
             details_bytes=len(serialized),
             retry_delay_ms=retry_delay_ms,
+            quotas=[(each.quota_metric, each.quota_value) for each in quota.violations],
         )
 
     @property
