@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 
 from engagement import v1
-from engagement_server.access.audit_lines import Kind
+from engagement_server.access.audit_kinds import Kind
 from engagement_server.access.audited import AUDITED
 from engagement_server.access.scopes import SCOPES, requirement_of
 from tests.support.contract import Method, methods

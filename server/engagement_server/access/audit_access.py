@@ -10,7 +10,8 @@ from dataclasses import fields
 from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Any, Final
 
-from engagement_server.access.audit_lines import Event, Kind, Line, now_text
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line, now_text
 from engagement_server.access.principals import Principal
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from engagement.v1 import (
     privacy_service_pb2,
     server_service_pb2,
 )
-from engagement_server.access.audit_lines import Kind
+from engagement_server.access.audit_kinds import Kind
 
 
 def _nobody(_: Any) -> Iterator[str]:  # Any: requests of all types, here and below

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from engagement_server.access.audit import Subjects
-from engagement_server.access.audit_lines import Event, Kind, Line, now_text
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line, now_text
 from engagement_server.access.audited import AUDITED, is_export, is_preview
 from engagement_server.access.publishing import address_of
 from engagement_server.api.grpc.call_lines import is_account
