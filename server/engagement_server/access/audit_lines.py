@@ -68,6 +68,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it only counts what it would do."""
     events: int | None = None
     """How many events the answer holds, or the erasure matches."""
+    erasure_id: str = ""
+    """Of the erasure, as ListErasures has it."""
     is_masked: bool | None = msgspec.field(default=None, name="masked")
     request_id: str = ""
     outcome: str = ""
