@@ -16,7 +16,6 @@ from engagement.v1 import (
 )
 from engagement_server.access.audit_kinds import Kind
 
-
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -48,7 +47,7 @@ def is_preview(request: Any) -> bool:
 
 
 def erasure_id_of(message: Any) -> str:
-    """The id of the erasure that a request or an answer is about; empty without one that a server has made."""
+    """The id of the erasure that a message is about; empty without one that a server has made."""
     said = message.erasure if isinstance(message, v1.EraseConsumerResponse) else message
     erasure_id = str(getattr(said, "erasure_id", ""))
     return erasure_id if _UUID.fullmatch(erasure_id) else ""
