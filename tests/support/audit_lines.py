@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from engagement_server.access.audit_config import AuditConfig
-from engagement_server.access.audit_lines import Kind
+from engagement_server.access.audit_kinds import Kind
 
 Said: TypeAlias = dict[str, Any]
 """A line as programs read it."""

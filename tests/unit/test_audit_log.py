@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from engagement_server.access import audit_log
 from engagement_server.access.audit import MAX_SUBJECTS, AuditSettings
-from engagement_server.access.audit_lines import Event, Kind, Line, encode_line, now_text
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line, encode_line, now_text
 from engagement_server.access.audit_log import AuditLog
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
 from engagement_server.metrics import catalogue

@@ -7,7 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement_server.access.audit_lines import Event, Kind, Line
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line
 from engagement_server.access.audit_sums import MAX_KEYS, OTHERS, WINDOW_SECONDS, Sums
 
 

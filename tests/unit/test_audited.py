@@ -9,8 +9,9 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 
 from engagement import v1
-from engagement_server.access.audit_lines import Kind
-from engagement_server.access.audited import AUDITED
+from engagement.uuid7 import uuid7
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audited import AUDITED, erasure_id_of
 from engagement_server.access.scopes import SCOPES, requirement_of
 from tests.support.contract import Method, methods
 from tests.support.filled_messages import fill
@@ -81,3 +82,15 @@ def test_every_id_of_a_filter_is_named() -> None:
         )
     )
     assert [*AUDITED["engagement.v1.EventService.ListEvents"].ids(request)] == ["a", "b", "c", "d"]
+
+
+def test_an_erasure_is_named_by_an_id_that_a_server_has_made_and_by_nothing_else() -> None:
+    erasure_id = uuid7()
+    assert erasure_id_of(v1.LiftSuppressionRequest(erasure_id=erasure_id)) == erasure_id
+    assert erasure_id_of(v1.EraseConsumerResponse(erasure=v1.Erasure(erasure_id=erasure_id))) == erasure_id
+    for message in (
+        v1.GetErasureRequest(erasure_id="ada@example.com"),
+        v1.GetPersonRequest(id=erasure_id),
+        b"",
+    ):
+        assert erasure_id_of(message) == ""

@@ -10,7 +10,8 @@ from dataclasses import fields
 from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Any, Final
 
-from engagement_server.access.audit_lines import Event, Kind, Line, now_text
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line, now_text
 from engagement_server.access.principals import Principal
 
 if TYPE_CHECKING:
@@ -110,13 +111,20 @@ def _changed_keys(before: Grants, after: Grants) -> Iterator[tuple[str, tuple[st
             changed[name].add(f"{key}s")
     for name in old.keys() & new.keys():
         if old[name] != new[name]:
-            changed[name] |= {
-                _KEYS.get(each.name, each.name)
-                for each in fields(Principal)
-                if getattr(old[name], each.name) != getattr(new[name], each.name)
-            }
+            said, says = _granted(old[name]), _granted(new[name])
+            changed[name] |= {key for key in said | says if said.get(key) != says.get(key)}
     for name in sorted(changed.keys() & old.keys() & new.keys()):
         yield name, tuple(sorted(changed[name]))
+
+
+def _granted(principal: Principal) -> dict[str, Any]:  # Any: values of all keys
+    """What a grant says, by its keys; those of quotas are its keys too."""
+    said: dict[str, Any] = {}
+    for each in fields(principal):
+        value = getattr(principal, each.name)
+        named: dict[str, Any] | None = value._asdict() if hasattr(value, "_asdict") else None
+        said |= {_KEYS.get(each.name, each.name): value} if named is None else named
+    return said
 
 
 def _changed_owners(

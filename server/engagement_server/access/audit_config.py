@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engagement_server.access.audit_lines import Kind
+from engagement_server.access.audit_kinds import Kind
 from engagement_server.errors import ConfigurationError
 from engagement_server.governor.memory import parse_size
 from engagement_server.settings import check_settings, setting, shown

@@ -10,25 +10,6 @@ from typing import Final
 import msgspec
 
 
-class Kind(StrEnum):
-    """The kinds of lines. Each has files of its own, so that many of one push out none of another."""
-
-    ERASURES = "erasures"
-    """Erasures, and lifted suppressions."""
-    READS = "reads"
-    """Single unmasked reads about persons."""
-    EXPORTS = "exports"
-    """Unmasked lists, exports and subscriptions."""
-    MASKED_READS = "masked-reads"
-    """Both of these, where the caller sees them masked."""
-    CHANGES = "changes"
-    """Changes of the retention and of entities."""
-    ACCESS = "access"
-    """The server's starts, and changes of its grants, tokens and keys."""
-    DENIALS = "denials"
-    """Calls that were refused because of who made them, or because a quota was used up."""
-
-
 class Event(StrEnum):
     """What a line is about."""
 
@@ -87,6 +68,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it only counts what it would do."""
     events: int | None = None
     """How many events the answer holds, or the erasure matches."""
+    erasure_id: str = ""
+    """Of the erasure, as ListErasures has it."""
     is_masked: bool | None = msgspec.field(default=None, name="masked")
     request_id: str = ""
     outcome: str = ""

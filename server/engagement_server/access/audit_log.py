@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from engagement_server.access.audit import AuditSettings, audit_unavailable
 from engagement_server.access.audit_folder import AuditFolder
-from engagement_server.access.audit_lines import SUMMED, Event, Kind, Line, encode_line, now_text
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import SUMMED, Event, Line, encode_line, now_text
 from engagement_server.access.audit_subjects import key_id, read_key
 from engagement_server.access.audit_sums import Sums
 from engagement_server.errors import ConfigurationError

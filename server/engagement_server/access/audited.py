@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from engagement import v1
 from engagement.v1 import (
     entity_service_pb2,
     event_service_pb2,
@@ -12,7 +14,9 @@ from engagement.v1 import (
     privacy_service_pb2,
     server_service_pb2,
 )
-from engagement_server.access.audit_lines import Kind
+from engagement_server.access.audit_kinds import Kind
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _nobody(_: Any) -> Iterator[str]:  # Any: requests of all types, here and below
@@ -40,6 +44,13 @@ class Audited(NamedTuple):
 def is_preview(request: Any) -> bool:
     """Whether a request only asks what would change."""
     return bool(getattr(request, "validate_only", False))
+
+
+def erasure_id_of(message: Any) -> str:
+    """The id of the erasure that a message is about; empty without one that a server has made."""
+    said = message.erasure if isinstance(message, v1.EraseConsumerResponse) else message
+    erasure_id = str(getattr(said, "erasure_id", ""))
+    return erasure_id if _UUID.fullmatch(erasure_id) else ""
 
 
 def is_export(request: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from engagement_server.access.audit_lines import Event, Kind, Line, now_text
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line, now_text
 from engagement_server.access.scopes import SCOPES
 from engagement_server.errors import UnauthenticatedError
 

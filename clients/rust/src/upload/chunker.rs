@@ -252,11 +252,7 @@ fn too_large(size_bytes: usize) -> EventError {
         metadata: facts.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
         reason: ErrorReason::FieldInvalid.into(),
         message: format!("the event {description}"),
-        violations: vec![FieldViolation {
-            rule: rule.to_owned(),
-            description,
-            ..Default::default()
-        }],
+        violations: vec![FieldViolation { rule: rule.to_owned(), description, ..Default::default() }],
         violations_total: 1,
         ..Default::default()
     }

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from engagement_server.access.audit import Subjects
-from engagement_server.access.audit_lines import Event, Kind, Line, now_text
-from engagement_server.access.audited import AUDITED, is_export, is_preview
+from engagement_server.access.audit_kinds import Kind
+from engagement_server.access.audit_lines import Event, Line, now_text
+from engagement_server.access.audited import AUDITED, erasure_id_of, is_export, is_preview
 from engagement_server.access.publishing import address_of
 from engagement_server.api.grpc.call_lines import is_account
 from engagement_server.errors import (
@@ -64,6 +65,7 @@ class CallAudit:
             outcome = "INTERNAL"
             try:
                 response = await handler(request, call)
+                running.erasure_id = running.erasure_id or erasure_id_of(response)
                 outcome = _OK
             except (asyncio.CancelledError, grpc.aio.InternalError):  # the client has gone
                 outcome = _CANCELLED
@@ -92,6 +94,7 @@ class _Running:
     def __init__(
         self, auditor: Auditor, name: str, audited: Audited, request: Any, call: GrpcCall
     ) -> None:  # Any: as above
+        self.erasure_id = erasure_id_of(request)
         self._name = name
         self._audited = audited
         self._request = request
@@ -123,6 +126,7 @@ class _Running:
             is_export=is_export(self._request),
             is_preview=is_preview(self._request),
             events=self._call.facts.events if counts else None,
+            erasure_id=self.erasure_id,
             is_masked=self._is_masked,
             request_id=self._call.request_id,
             outcome=outcome,
