@@ -87,7 +87,7 @@ $(VENV)/audit/.done: | $(BIN)/python
 audit: $(VENV)/.dev $(VENV)/audit/.done  ## Ask whether weaknesses of the Python dependencies are known
 	$(VENV)/audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-sbom: $(VENV)/.server $(VENV)/audit/.done  ## Write what a server consists of to sbom.cdx.json
+sbom: $(VENV)/.server $(VENV)/audit/.done  ## Write the installed Python packages to sbom.cdx.json (CycloneDX)
 	$(VENV)/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file sbom.cdx.json $(BIN)/python
 
 tour: $(VENV)/.server  ## Upload the examples to a temporary server and show the results

@@ -29,6 +29,6 @@ def read_import(data: bytes) -> None:
         raw.write(data)
         for chosen in (Format.AUTO, Format.EVENTS, Format.LIVEPERSON, Format.TABLE):
             raw.seek(0)
-            events = InputEvents(InputFile(raw, name="input"), format=chosen, source="s")  # type: ignore[arg-type]
+            events = InputEvents(InputFile(raw, name="input"), format=chosen, source="s")
             for found in events:
                 assert not isinstance(found, FoundEvent) or found.event.event_id

@@ -48,7 +48,7 @@ def stage(
 @pytest.mark.timeout(120 + _SEQUENCES)
 def test_any_order_of_messages_goes_as_the_model_says(stage: Stage) -> None:
     run_state_machine_as_test(
-        lambda: StreamMachine(stage),
+        lambda: StreamMachine(stage),  # type: ignore[arg-type]  # it takes functions, too
         settings=settings(
             max_examples=_SEQUENCES,
             stateful_step_count=25,

@@ -170,7 +170,7 @@ BASES: Final[Mapping[str, Callable[[str, str], list[Message]]]] = {
     "RecordEvent": lambda of, fresh: [v1.RecordEventRequest(account_id=of, event=_event(fresh))],
     "RecordEvents": lambda of, fresh: [v1.RecordEventsRequest(account_id=of, events=[_event(fresh)])],
     "ReleaseExpiry": lambda *_: [v1.ReleaseExpiryRequest(validate_only=True)],
-    "SetRetention": lambda *_: [v1.SetRetentionRequest(retention={"seconds": 9**9}, validate_only=True)],  # type: ignore[arg-type]
+    "SetRetention": lambda *_: [v1.SetRetentionRequest(retention={"seconds": 9**9}, validate_only=True)],
     "SubscribeEvents": lambda of, _: [
         v1.SubscribeEventsRequest(account_id=of, earliest=True, stop_at_tail=True)
     ],
