@@ -1,4 +1,4 @@
-"""The attack matrix against processes: with workers, over the replicated log, and both."""
+"""The attack matrix against processes: with workers, and over the replicated log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def callers(tmp_path: Path) -> AttackCallers:
     return AttackCallers(tmp_path)
 
 
-@pytest.fixture(params=["workers", "replicated", "replicated-workers"])
+@pytest.fixture(params=["workers", "replicated"])
 def server(request: pytest.FixtureRequest, tmp_path: Path, callers: AttackCallers) -> Iterator[ServerProcess]:
     options = callers.options
     with ExitStack() as stack:

@@ -131,6 +131,7 @@ async def until_known(server: ServerProcess, load: Load, tokens: Sequence[str]) 
         await eventually(is_known, "a token is known to all workers")
 
 
+@pytest.mark.timeout(240)
 async def test_no_call_fails_while_everything_is_replaced(
     server: ServerProcess, tls: TlsFiles, known: KnownCallers, tmp_path: Path
 ) -> None:

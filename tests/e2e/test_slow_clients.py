@@ -34,6 +34,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, callers: AttackCaller
         yield process
 
 
+@pytest.mark.timeout(240)
 async def test_connections_that_never_go_on_hold_up_no_other(
     server: ServerProcess, callers: AttackCallers
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
+import warnings
 from typing import Final
 
 import trustme
+from cryptography.utils import CryptographyDeprecationWarning
 
 from engagement_server.access.certificates import read_certificate
 from engagement_server.access.grants import read_grants
@@ -22,7 +25,11 @@ SECRETS: Final = [
 GRANT_FILES: Final = [GRANTS.encode()]
 KEY_SETS: Final = [KEYS]
 TOKENS: Final = [*JWTS, new_token("crm").encode()]
-CERTIFICATES: Final = [trustme.CA().issue_cert("crm.internal").cert_chain_pems[0].bytes()]
+_PEM: Final = trustme.CA().issue_cert("crm.internal").cert_chain_pems[0].bytes()
+_DER: Final = ssl.PEM_cert_to_DER_cert(_PEM.decode())
+_VERSIONS: Final = bytes.fromhex("a003020102"), bytes.fromhex("a003020142")
+# The last is of a version that does not exist: the library raises something else for it.
+CERTIFICATES: Final = [_PEM, _DER, _DER.replace(*_VERSIONS, 1)]
 
 
 def read_token(data: bytes) -> None:
@@ -37,10 +44,12 @@ def read_token(data: bytes) -> None:
 
 
 def read_pem(data: bytes) -> None:
-    """A certificate is read, or refused."""
-    with contextlib.suppress(TokenInvalidError):
-        found = read_certificate(data)
-        assert all(name.startswith(("uri:", "dns:")) for name in found.names)
+    """A certificate is read, or refused, in PEM and as what is in it."""
+    for pem in (data, ssl.DER_cert_to_PEM_cert(data).encode()):
+        with contextlib.suppress(TokenInvalidError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            found = read_certificate(pem)
+            assert all(name.startswith(("uri:", "dns:")) for name in found.names)
 
 
 def read_grant_file(data: bytes) -> None:

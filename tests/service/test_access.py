@@ -32,7 +32,7 @@ from tests.support.contract import Method, methods
 from tests.support.events import customer_event
 from tests.support.known_callers import KnownCallers, principal, shown
 from tests.support.refused_call import RefusedCall, expect_refused
-from tests.support.waiting import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 Metadata = tuple[tuple[str, str], ...]
 ADMITTED = "ADMITTED"
@@ -306,10 +306,15 @@ async def test_the_log_says_why_a_token_is_not_accepted(
 ) -> None:
     stub = v1.ServerServiceStub(setting.channel)
     token = setting.tokens["revoked"]
+
+    def lines() -> list[dict[str, Any]]:  # Any: fields of several types
+        return [
+            vars(record)["fields"] for record in caplog.records if record.name == "engagement_server.calls"
+        ]
+
     with caplog.at_level("INFO", logger="engagement_server.calls"):
         await expect_refused(stub.GetIdentity(v1.GetIdentityRequest(), metadata=shown(token)))
-    (fields,) = [
-        vars(record)["fields"] for record in caplog.records if record.name == "engagement_server.calls"
-    ]
+        await eventually(lambda: bool(lines()), "the line is written, which follows the status")
+    (fields,) = lines()
     assert fields["cause"] == "it is none of the secrets of 'revoked'"
     assert token not in str(fields)

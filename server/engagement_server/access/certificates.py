@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from engagement_server.errors import TokenInvalidError
 
 MAX_NAMES: Final = 100
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
+"""What the library raises for certificates that make no sense to it; they have no base of their own."""
 
 
 class Certificate(NamedTuple):
@@ -30,7 +36,7 @@ def read_certificate(pem: bytes) -> Certificate:
         hosts = alternatives.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound as error:
         raise TokenInvalidError("the certificate has no alternative names") from error
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise TokenInvalidError("the certificate cannot be read") from error
     names = (*(f"uri:{uri}" for uri in uris), *(f"dns:{host.lower()}" for host in hosts))
     if len(names) > MAX_NAMES:

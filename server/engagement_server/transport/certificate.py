@@ -91,7 +91,7 @@ def _certificates(data: bytes, option: str, path: Path) -> list[x509.Certificate
     """At least one. Raises ConfigurationError."""
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ConfigurationError(
             f"{option} {path} holds no certificates that can be read; give a PEM file"
         ) from error
