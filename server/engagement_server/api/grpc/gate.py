@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from engagement_server.access.scopes import Requirement
 from engagement_server.api.grpc.admission import ASKS_NOBODY
-from engagement_server.api.grpc.auditing import note_denial
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.rights import RightsWatch
 from engagement_server.errors import RequestError
@@ -43,6 +42,8 @@ class Gate:
             if self._measures is not None:
                 self._measures.count(catalogue.REFUSED, error.reason).value += 1
             if self._audit is not None:
+                from engagement_server.api.grpc.auditing import note_denial  # noqa: PLC0415  # loads a library
+
                 note_denial(self._audit, _REFLECTION, call, reason=error.reason)
             await call.end(error)
         return call

@@ -17,7 +17,6 @@ from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.access.scopes import ACCOUNT_FIELD, requirement_of
 from engagement_server.api.grpc.admission import ASKS_NOBODY
-from engagement_server.api.grpc.auditing import CallAudit
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.counting import GONE, MethodCounts
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from engagement_server.access.call_quotas import CallQuotas
     from engagement_server.api.grpc.admission import Admission, Admitted
+    from engagement_server.api.grpc.auditing import CallAudit
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.parsing import Parse
     from engagement_server.api.grpc.running import RunningCalls
@@ -63,7 +63,7 @@ def service_handler(  # noqa: PLR0913  # all but two are named at the call
             getattr(handlers, _snake_case(method.name)),
             running=running,
             counts=_counts_of(method, observers),
-            audit=None if observers.audit is None else CallAudit(method, observers.audit),
+            audit=_audit_of(method, observers),
             admit=partial(admission.admit, requirement=requirement_of(method)),
             quotas=quotas,
         )
@@ -76,6 +76,14 @@ def _counts_of(method: MethodDescriptor, observers: Observers) -> MethodCounts:
     lines = CallLines(method, slow_seconds=observers.lines.slow_call_seconds)
     tracing = None if observers.tracer is None else MethodTracing(method, observers.tracer)
     return MethodCounts(method, observers.measures, lines, tracing)
+
+
+def _audit_of(method: MethodDescriptor, observers: Observers) -> CallAudit | None:
+    if observers.audit is None:
+        return None
+    from engagement_server.api.grpc.auditing import CallAudit  # noqa: PLC0415  # loads a library
+
+    return CallAudit(method, observers.audit)
 
 
 def _snake_case(name: str) -> str:
