@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import PlainTextResponse
 
+from engagement_server.access.principals import ALL_ACCOUNTS, Accounts
 from engagement_server.http.guard import Guard
 from engagement_server.http.hosts import Hosts
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
 
-def is_known(headers: Headers) -> bool:
-    return headers.get("authorization") == "Bearer good"
+def is_known(headers: Headers) -> Accounts | None:
+    return ALL_ACCOUNTS if headers.get("authorization") == "Bearer good" else None
 
 
 async def status(guard: Guard, target: str, *, token: str = "") -> int:
@@ -47,7 +48,7 @@ async def status(guard: Guard, target: str, *, token: str = "") -> int:
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/readyz?anything"])
 async def test_a_probe_is_not_asked(path: str) -> None:
-    guard = Guard(PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), may_see=is_known)
+    guard = Guard(PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), look=is_known)
     assert await status(guard, path) == 200
 
 
@@ -55,7 +56,7 @@ async def test_a_probe_is_not_asked(path: str) -> None:
     "path", ["/metrics", "/stats.json", "/readyz?verbose", "/readyz?verbos%65=1", "/livez/", "/nothing"]
 )
 async def test_everything_else_asks_if_there_is_somebody_to_ask(path: str) -> None:
-    guard = Guard(PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), may_see=is_known)
+    guard = Guard(PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), look=is_known)
     assert await status(guard, path) == 401
     assert await status(guard, path, token="bad") == 401
     assert await status(guard, path, token="good") == 200
@@ -64,9 +65,7 @@ async def test_everything_else_asks_if_there_is_somebody_to_ask(path: str) -> No
 
 async def test_whoever_is_refused_is_told_to_the_audit_log() -> None:
     refused: list[str] = []
-    guard = Guard(
-        PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), may_see=is_known, on_refused=refused.append
-    )
+    guard = Guard(PlainTextResponse("ok"), hosts=Hosts("127.0.0.1"), look=is_known, on_refused=refused.append)
     assert await status(guard, "/metrics", token="good") == 200
     assert await status(guard, "/livez") == 200
     assert refused == []

@@ -730,8 +730,8 @@ type GetServerStatsResponse struct {
 	// Number of events rejected in the present and the last hour, whether they are
 	// in `rejected_rules` or not.
 	RejectedEvents int64 `protobuf:"varint,7,opt,name=rejected_events,json=rejectedEvents,proto3" json:"rejected_events,omitempty"`
-	// Whether the record of rejected events was full, so that some rules are
-	// missing.
+	// Whether rules are missing, because the record of rejected events was full or
+	// because the caller's grant does not cover their accounts.
 	RejectedRulesIncomplete bool `protobuf:"varint,8,opt,name=rejected_rules_incomplete,json=rejectedRulesIncomplete,proto3" json:"rejected_rules_incomplete,omitempty"`
 	// Calls that ended with an error since the start of the server, by reason,
 	// most first: at most 50.

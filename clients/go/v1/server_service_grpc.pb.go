@@ -45,7 +45,8 @@ type ServerServiceClient interface {
 	// `GetServerStats` reads what this node does now and what it did in the last
 	// minutes: rates, rejected events by rule, slow subscriptions, the store, and
 	// what is about to be removed. It is for operators, and for what shows them
-	// the server; it has no value of an event.
+	// the server; it has no value of an event. What is about one account is there
+	// if the caller's grant covers it.
 	//
 	// The node takes a sample every five seconds, so nothing here is older, and
 	// calling more often shows nothing new. Counts begin with the start of the
@@ -71,7 +72,8 @@ type ServerServiceClient interface {
 	// changes nothing.
 	ReleaseExpiry(ctx context.Context, in *ReleaseExpiryRequest, opts ...grpc.CallOption) (*ReleaseExpiryResponse, error)
 	// `ListAccounts` lists the accounts that have been written to, in the order of
-	// their ids, of the partitions that this node carries. It is for operators.
+	// their ids, of the partitions that this node carries, as far as the caller's
+	// grant covers them. It is for operators.
 	ListAccounts(ctx context.Context, in *ListAccountsRequest, opts ...grpc.CallOption) (*ListAccountsResponse, error)
 }
 
@@ -158,7 +160,8 @@ type ServerServiceServer interface {
 	// `GetServerStats` reads what this node does now and what it did in the last
 	// minutes: rates, rejected events by rule, slow subscriptions, the store, and
 	// what is about to be removed. It is for operators, and for what shows them
-	// the server; it has no value of an event.
+	// the server; it has no value of an event. What is about one account is there
+	// if the caller's grant covers it.
 	//
 	// The node takes a sample every five seconds, so nothing here is older, and
 	// calling more often shows nothing new. Counts begin with the start of the
@@ -184,7 +187,8 @@ type ServerServiceServer interface {
 	// changes nothing.
 	ReleaseExpiry(context.Context, *ReleaseExpiryRequest) (*ReleaseExpiryResponse, error)
 	// `ListAccounts` lists the accounts that have been written to, in the order of
-	// their ids, of the partitions that this node carries. It is for operators.
+	// their ids, of the partitions that this node carries, as far as the caller's
+	// grant covers them. It is for operators.
 	ListAccounts(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error)
 	mustEmbedUnimplementedServerServiceServer()
 }

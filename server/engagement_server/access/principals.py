@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,8 @@ from engagement_server.access.scopes import SCOPES
 
 ANY_END: Final = "*"
 """At the end of an account in a grant: any further characters."""
+_BEHIND_ALL: Final = "\x7f"
+"""Comes behind all characters of an account."""
 
 
 class Accounts:
@@ -22,6 +24,22 @@ class Accounts:
         self.patterns = tuple(patterns)
         self._exact = frozenset(each for each in patterns if not each.endswith(ANY_END))
         self._beginnings = tuple(each.removesuffix(ANY_END) for each in patterns if each.endswith(ANY_END))
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether there is no account that it does not cover."""
+        return ANY_END in self.patterns
+
+    @property
+    def ranges(self) -> Sequence[tuple[str, str]]:
+        """The first and the last id that it may cover, of each of some disjoint ranges, in order."""
+        exact = [(each, each) for each in self._exact]
+        beginning = [(each, each + _BEHIND_ALL) for each in self._beginnings]
+        found: list[tuple[str, str]] = []
+        for first, last in sorted(exact + beginning, key=lambda ends: (ends[0], ends[0] == ends[1])):
+            if not found or first > found[-1][1]:  # else it lies within the last one
+                found.append((first, last))
+        return found
 
     def __contains__(self, account_id: str) -> bool:
         return account_id in self._exact or account_id.startswith(self._beginnings)
@@ -59,5 +77,6 @@ class Principal:
         return SCOPES["read.pii"] in self.scopes
 
 
-EVERYBODY: Final = Principal(name="", accounts=Accounts([ANY_END]), scopes=frozenset(SCOPES.values()))
+ALL_ACCOUNTS: Final = Accounts([ANY_END])
+EVERYBODY: Final = Principal(name="", accounts=ALL_ACCOUNTS, scopes=frozenset(SCOPES.values()))
 """The caller of a server that does not ask who calls: it may do everything."""

@@ -13,6 +13,7 @@ from engagement_server.api.paging import page_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from engagement_server.access.principals import Accounts
     from engagement_server.governor.turns import Caller
     from engagement_server.partitions import Partition
     from engagement_server.store.account_rows import AccountSummary
@@ -28,8 +29,10 @@ class AccountPages:
     def __init__(self, partitions: Iterable[Partition]) -> None:
         self._partitions = [*partitions]
 
-    async def read(self, request: v1.ListAccountsRequest, *, caller: Caller) -> v1.ListAccountsResponse:
-        """One page.
+    async def read(
+        self, request: v1.ListAccountsRequest, *, accounts: Accounts, caller: Caller
+    ) -> v1.ListAccountsResponse:
+        """One page of `accounts`.
 
         Raises PageTokenMismatchError, LogEpochChangedError, and LogDamagedError if a partition serves
         nothing: a list without its accounts would look complete.
@@ -42,8 +45,10 @@ class AccountPages:
         if request.page_token:
             after = cursors.decode_name(request.page_token, arguments=_ARGUMENTS)
 
+        ranges = accounts.ranges
+
         def read(reader: Reader) -> list[AccountSummary]:
-            return reader.accounts(after=after, max_accounts=size + 1)
+            return reader.accounts(ranges=ranges, after=after, max_accounts=size + 1)
 
         lists = [await partition.readers.run(read, caller=caller) for partition in self._partitions]
         found = [*islice(merge(*lists, key=_id), size + 1)]

@@ -12,6 +12,7 @@ from engagement_server.clock import ceil_ms, now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
 from engagement_server.messages import MAX_DAMAGE_CHARACTERS, hold_message
+from engagement_server.stats.seen import as_seen
 from engagement_server.streams.subscription import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.streams.upload_answers import MAX_UNACKED_CHUNKS
 from engagement_server.validation import require_valid
@@ -124,9 +125,9 @@ class ServerHandlers:
     async def get_server_stats(
         self, request: v1.GetServerStatsRequest, call: Call
     ) -> v1.GetServerStatsResponse:
-        """Returns what this node does now, as it was sampled last."""
+        """Returns what this node does now, as it was sampled last and as the caller may see it."""
         require_valid(request)
-        return await self._read_stats()
+        return as_seen(await self._read_stats(), call.identity.principal.accounts)
 
     async def get_identity(self, request: v1.GetIdentityRequest, call: Call) -> v1.GetIdentityResponse:
         """Returns as whom the server sees the caller."""
@@ -149,9 +150,10 @@ class ServerHandlers:
         return response
 
     async def list_accounts(self, request: v1.ListAccountsRequest, call: Call) -> v1.ListAccountsResponse:
-        """Returns one page of accounts."""
+        """Returns one page of the accounts that the caller's grant covers."""
         require_valid(request)
-        return await self._accounts.read(request, caller=call.caller)
+        accounts = call.identity.principal.accounts
+        return await self._accounts.read(request, accounts=accounts, caller=call.caller)
 
     async def set_retention(self, request: v1.SetRetentionRequest, call: Call) -> v1.SetRetentionResponse:
         """Changes how long events are kept, or counts what that would remove."""

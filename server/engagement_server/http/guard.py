@@ -5,11 +5,12 @@ A route may bring its own header of the same name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse
 
+from engagement_server.access.principals import ALL_ACCOUNTS
 from engagement_server.http.status_page import PAGE_PATHS
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from engagement_server.access.principals import Accounts
     from engagement_server.http.hosts import Hosts
 
 _METHODS = ("GET", "HEAD")
@@ -34,9 +36,16 @@ _HEADERS = {
 }
 
 
-def everybody(_: Headers) -> bool:
+SEEN: Final = "engagement.accounts"
+"""In the scope of a request: the accounts that its sender may see."""
+
+Look: TypeAlias = "Callable[[Headers], Accounts | None]"
+"""The accounts that the sender of a request may see, by its headers; None: no more than probes need."""
+
+
+def everybody(_: Headers) -> Accounts:
     """Lets everybody see everything."""
-    return True
+    return ALL_ACCOUNTS
 
 
 class Guard:
@@ -47,17 +56,14 @@ class Guard:
         app: ASGIApp,
         *,
         hosts: Hosts,
-        may_see: Callable[[Headers], bool] = everybody,
+        look: Look = everybody,
         on_refused: Callable[[str], None] | None = None,
     ) -> None:
-        """`may_see` decides from the headers of a request whether its sender may see more than probes do.
-
-        `on_refused` is told the addresses of those who may not.
-        """
+        """`on_refused` is told the addresses of those who may see no more than probes need."""
         self._on_refused = on_refused
         self._app = app
         self._hosts = hosts
-        self._may_see = may_see
+        self._look = look
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request."""
@@ -78,7 +84,10 @@ class Guard:
         if scope["method"] not in _METHODS:
             return PlainTextResponse("only GET and HEAD\n", status_code=405, headers={"Allow": "GET, HEAD"})
         is_open = scope["path"] in _OPEN and "verbose" not in QueryParams(scope["query_string"])
-        if not is_open and not self._may_see(headers):
+        if is_open:
+            return self._app
+        scope[SEEN] = self._look(headers)
+        if scope[SEEN] is None:
             if self._on_refused is not None:
                 self._on_refused(str((scope.get("client") or [""])[0]))
             return PlainTextResponse(

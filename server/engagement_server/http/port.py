@@ -99,9 +99,9 @@ class ManagementPort:
                 raise _cannot_serve(address, error) from error
             _log.warning("no health and no metrics over HTTP: %s", _cannot_serve(address, error))
             return None
-        may_see = everybody if credentials is None else operators(credentials)
+        look = everybody if credentials is None else operators(credentials)
         hosts = Hosts(host, extra=config.extra_hosts)
-        app = application(readiness, exposition, stats, hosts, may_see=may_see, on_refused=on_refused)
+        app = application(readiness, exposition, stats, hosts, look=look, on_refused=on_refused)
         server = _Server(app)
         encrypted = None
         if context is None or is_loopback(address):

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from engagement_server.http.checks import is_ready, report
-from engagement_server.http.guard import Guard, everybody
+from engagement_server.http.guard import SEEN, Guard, everybody
 from engagement_server.http.status_page import page_routes
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from engagement_server.http.checks import Readiness
+    from engagement_server.http.guard import Look
     from engagement_server.http.hosts import Hosts
     from engagement_server.http.stats import StatsDocument
     from engagement_server.metrics.exposition import Exposition
@@ -34,10 +35,10 @@ def application(  # noqa: PLR0913  # all but four are named at the call
     stats: StatsDocument,
     hosts: Hosts,
     *,
-    may_see: Callable[[Headers], bool] = everybody,
+    look: Look = everybody,
     on_refused: Callable[[str], None] | None = None,
 ) -> Starlette:
-    """The application that serves these hosts, and to whom `may_see` allows it more than probes need.
+    """The application that serves these hosts, and to whom `look` finds accounts more than probes need.
 
     `on_refused` is told the addresses of the others.
     """
@@ -59,8 +60,8 @@ def application(  # noqa: PLR0913  # all but four are named at the call
             headers["Content-Encoding"] = _GZIP
         return Response(page.content, headers=headers)
 
-    async def describe(_: Request) -> Response:
-        document = await stats.render()
+    async def describe(request: Request) -> Response:
+        document = await stats.render(request.scope[SEEN])
         if document is None:
             return PlainTextResponse("the server is starting\n", status_code=503)
         return Response(document, media_type="application/json")
@@ -72,7 +73,7 @@ def application(  # noqa: PLR0913  # all but four are named at the call
         Route("/stats.json", describe),
         *page_routes(),
     ]
-    guard = Middleware(Guard, hosts=hosts, may_see=may_see, on_refused=on_refused)
+    guard = Middleware(Guard, hosts=hosts, look=look, on_refused=on_refused)
     app = Starlette(routes=routes, middleware=[guard])
     app.router.redirect_slashes = False
     return app

@@ -10,30 +10,31 @@ from engagement_server.access.scopes import SCOPES
 from engagement_server.errors import UnauthenticatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.datastructures import Headers
 
     from engagement_server.access.audit import Auditor
     from engagement_server.access.identities import Credentials
+    from engagement_server.access.principals import Accounts
+    from engagement_server.http.guard import Look
 
 _BEARER: Final = "bearer "
 
 
-def operators(credentials: Credentials) -> Callable[[Headers], bool]:
+def operators(credentials: Credentials) -> Look:
     """Decides by the token of a request: its grant must have the scope `operate`."""
 
-    def may_see(headers: Headers) -> bool:
+    def look(headers: Headers) -> Accounts | None:
         authorization = headers.get("authorization", "")
         if authorization[: len(_BEARER)].lower() != _BEARER:
-            return False
+            return None
         try:
             identity = credentials.identify_token(authorization[len(_BEARER) :].strip())
         except UnauthenticatedError:
-            return False
-        return SCOPES["operate"] in identity.principal.scopes
+            return None
+        principal = identity.principal
+        return principal.accounts if SCOPES["operate"] in principal.scopes else None
 
-    return may_see
+    return look
 
 
 def note_refused_visitor(audit: Auditor, address: str) -> None:

@@ -6,6 +6,7 @@ account without a row is applied as if it had the number `NO_ACCOUNT`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import apsw
@@ -15,6 +16,8 @@ from engagement_server.model import LogBounds
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_before
 
+ALL_IDS = (("", "\x7f"),)
+"""A range of all ids that accounts may have."""
 NO_ACCOUNT = 0
 """Stands for the number of an account that has no row; no other row has it."""
 
@@ -107,13 +110,21 @@ def count_unreadable(connection: apsw.Connection, account: int, *, events: int) 
     )
 
 
-def list_accounts(connection: apsw.Connection, *, after: str, max_accounts: int) -> list[AccountSummary]:
-    """The next accounts in the order of their ids."""
-    rows: Any = connection.execute(  # Any: each column has its own type
-        "SELECT account_id, events, stored_bytes, number, last_sequence FROM accounts WHERE account_id > ?"
-        " ORDER BY account_id LIMIT ?",
-        (after, max_accounts),
-    ).fetchall()
+def list_accounts(
+    connection: apsw.Connection, *, ranges: Iterable[tuple[str, str]], after: str, max_accounts: int
+) -> list[AccountSummary]:
+    """The next accounts in the order of their ids, within ranges that are in order."""
+    rows: list[Any] = []  # Any: each column has its own type
+    for first, last in ranges:
+        if last <= after:
+            continue
+        if len(rows) == max_accounts:
+            break
+        rows += connection.execute(
+            "SELECT account_id, events, stored_bytes, number, last_sequence FROM accounts"
+            " WHERE account_id > ? AND account_id BETWEEN ? AND ? ORDER BY account_id LIMIT ?",
+            (after, first, last, max_accounts - len(rows)),
+        )
     return [
         AccountSummary(
             account_id, events, _last_receive_ms(connection, first_position(number), sequence), stored_bytes

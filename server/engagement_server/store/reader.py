@@ -10,6 +10,7 @@ import apsw
 
 from engagement_server.model import EntityList, Notice, StoredRow
 from engagement_server.store.account_rows import (
+    ALL_IDS,
     count_accounts_of,
     find_account,
     find_bounds,
@@ -36,7 +37,7 @@ from engagement_server.store.upload_rows import find_upload
 from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from engagement import v1
     from engagement_server.model import (
@@ -96,9 +97,11 @@ class Reader:
         """How far the log of an account reaches; None if nothing was ever stored for it."""
         return find_bounds(self._connection, account_id)
 
-    def accounts(self, *, after: str, max_accounts: int) -> list[AccountSummary]:
-        """The next accounts after an id, in the order of their ids."""
-        return list_accounts(self._connection, after=after, max_accounts=max_accounts)
+    def accounts(
+        self, *, after: str, max_accounts: int, ranges: Iterable[tuple[str, str]] = ALL_IDS
+    ) -> list[AccountSummary]:
+        """The next accounts after an id, in the order of their ids, within ranges that are in order."""
+        return list_accounts(self._connection, ranges=ranges, after=after, max_accounts=max_accounts)
 
     def use(self, account_id: str) -> AccountUse:
         """What quotas ask of an account, which need not exist."""

@@ -47,7 +47,8 @@ class ServerServiceStub:
     """`GetServerStats` reads what this node does now and what it did in the last
     minutes: rates, rejected events by rule, slow subscriptions, the store, and
     what is about to be removed. It is for operators, and for what shows them
-    the server; it has no value of an event.
+    the server; it has no value of an event. What is about one account is there
+    if the caller's grant covers it.
 
     The node takes a sample every five seconds, so nothing here is older, and
     calling more often shows nothing new. Counts begin with the start of the
@@ -76,7 +77,8 @@ class ServerServiceStub:
     """
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.ListAccountsRequest, _server_service_pb2.ListAccountsResponse]
     """`ListAccounts` lists the accounts that have been written to, in the order of
-    their ids, of the partitions that this node carries. It is for operators.
+    their ids, of the partitions that this node carries, as far as the caller's
+    grant covers them. It is for operators.
     """
 
 @_typing.type_check_only
@@ -96,7 +98,8 @@ class ServerServiceAsyncStub(ServerServiceStub):
     """`GetServerStats` reads what this node does now and what it did in the last
     minutes: rates, rejected events by rule, slow subscriptions, the store, and
     what is about to be removed. It is for operators, and for what shows them
-    the server; it has no value of an event.
+    the server; it has no value of an event. What is about one account is there
+    if the caller's grant covers it.
 
     The node takes a sample every five seconds, so nothing here is older, and
     calling more often shows nothing new. Counts begin with the start of the
@@ -125,7 +128,8 @@ class ServerServiceAsyncStub(ServerServiceStub):
     """
     ListAccounts: _aio.UnaryUnaryMultiCallable[_server_service_pb2.ListAccountsRequest, _server_service_pb2.ListAccountsResponse]  # type: ignore[assignment]
     """`ListAccounts` lists the accounts that have been written to, in the order of
-    their ids, of the partitions that this node carries. It is for operators.
+    their ids, of the partitions that this node carries, as far as the caller's
+    grant covers them. It is for operators.
     """
 
 class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -160,7 +164,8 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         """`GetServerStats` reads what this node does now and what it did in the last
         minutes: rates, rejected events by rule, slow subscriptions, the store, and
         what is about to be removed. It is for operators, and for what shows them
-        the server; it has no value of an event.
+        the server; it has no value of an event. What is about one account is there
+        if the caller's grant covers it.
 
         The node takes a sample every five seconds, so nothing here is older, and
         calling more often shows nothing new. Counts begin with the start of the
@@ -207,7 +212,8 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.ListAccountsResponse, _abc.Awaitable[_server_service_pb2.ListAccountsResponse]]:
         """`ListAccounts` lists the accounts that have been written to, in the order of
-        their ids, of the partitions that this node carries. It is for operators.
+        their ids, of the partitions that this node carries, as far as the caller's
+        grant covers them. It is for operators.
         """
 
 def add_ServerServiceServicer_to_server(servicer: ServerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26074,8 +26074,8 @@ pub struct GetServerStatsResponse {
         )
     )]
     pub rejected_events: i64,
-    /// Whether the record of rejected events was full, so that some rules are
-    /// missing.
+    /// Whether rules are missing, because the record of rejected events was full or
+    /// because the caller's grant does not cover their accounts.
     ///
     /// Field 8: `rejected_rules_incomplete`
     #[cfg_attr(

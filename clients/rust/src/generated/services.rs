@@ -1132,7 +1132,8 @@ pub mod server_service_client {
         /// `GetServerStats` reads what this node does now and what it did in the last
         /// minutes: rates, rejected events by rule, slow subscriptions, the store, and
         /// what is about to be removed. It is for operators, and for what shows them
-        /// the server; it has no value of an event.
+        /// the server; it has no value of an event. What is about one account is there
+        /// if the caller's grant covers it.
         ///
         /// The node takes a sample every five seconds, so nothing here is older, and
         /// calling more often shows nothing new. Counts begin with the start of the
@@ -1229,7 +1230,8 @@ pub mod server_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// `ListAccounts` lists the accounts that have been written to, in the order of
-        /// their ids, of the partitions that this node carries. It is for operators.
+        /// their ids, of the partitions that this node carries, as far as the caller's
+        /// grant covers them. It is for operators.
         pub async fn list_accounts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListAccountsRequest>,

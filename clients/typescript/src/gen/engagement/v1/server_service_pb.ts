@@ -436,8 +436,8 @@ export type GetServerStatsResponse = Message<"engagement.v1.GetServerStatsRespon
   rejectedEvents: bigint;
 
   /**
-   * Whether the record of rejected events was full, so that some rules are
-   * missing.
+   * Whether rules are missing, because the record of rejected events was full or
+   * because the caller's grant does not cover their accounts.
    *
    * @generated from field: bool rejected_rules_incomplete = 8;
    */
@@ -1566,7 +1566,8 @@ export const ServerService: GenService<{
    * `GetServerStats` reads what this node does now and what it did in the last
    * minutes: rates, rejected events by rule, slow subscriptions, the store, and
    * what is about to be removed. It is for operators, and for what shows them
-   * the server; it has no value of an event.
+   * the server; it has no value of an event. What is about one account is there
+   * if the caller's grant covers it.
    *
    * The node takes a sample every five seconds, so nothing here is older, and
    * calling more often shows nothing new. Counts begin with the start of the
@@ -1616,7 +1617,8 @@ export const ServerService: GenService<{
   },
   /**
    * `ListAccounts` lists the accounts that have been written to, in the order of
-   * their ids, of the partitions that this node carries. It is for operators.
+   * their ids, of the partitions that this node carries, as far as the caller's
+   * grant covers them. It is for operators.
    *
    * @generated from rpc engagement.v1.ServerService.ListAccounts
    */
