@@ -11,6 +11,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 
 from engagement_server.access.scopes import SCOPES
 from tests.support.attack_calls import Metadata, Outcome, outcome
+from tests.support.audit_lines import AuditFiles
 from tests.support.collector import Collector, collector
 from tests.support.connection import ACCOUNT, connect
 from tests.support.contract import Method, methods
@@ -33,6 +34,11 @@ def collected() -> Iterator[Collector]:
 
 
 @pytest.fixture
+def audit(tmp_path: Path) -> AuditFiles:
+    return AuditFiles(tmp_path)
+
+
+@pytest.fixture
 def callers(tmp_path: Path) -> dict[str, Metadata]:
     """What callers show, by who they are."""
     return {}
@@ -40,7 +46,11 @@ def callers(tmp_path: Path) -> dict[str, Metadata]:
 
 @pytest.fixture(params=[("1", "json"), ("2", "text")], ids=["one-process", "workers"])
 def server(
-    request: pytest.FixtureRequest, tmp_path: Path, collected: Collector, callers: dict[str, Metadata]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    collected: Collector,
+    audit: AuditFiles,
+    callers: dict[str, Metadata],
 ) -> Iterator[ServerProcess]:
     workers, log_format = request.param
     known = KnownCallers(tmp_path / "access")
@@ -60,6 +70,7 @@ def server(
     callers["nobody"] = shown(None, ACCOUNT)
     options = (
         *known.options,
+        *audit.options(),
         *("--log-level", "debug", "--log-format", log_format, "--workers", workers),
         *("--trace-endpoint", collected.url, "--trace-sampling", "1"),
     )
@@ -79,7 +90,7 @@ async def call_everything(channel: grpc.aio.Channel, metadata: Metadata) -> list
 
 @pytest.mark.timeout(300)
 async def test_no_planted_value_is_anywhere_but_in_unmasked_answers(
-    server: ServerProcess, callers: dict[str, Metadata], collected: Collector
+    server: ServerProcess, callers: dict[str, Metadata], collected: Collector, audit: AuditFiles
 ) -> None:
     found: dict[str, list[tuple[Method, Outcome]]] = {}
     async with connect(server.address) as connection:
@@ -109,7 +120,9 @@ async def test_no_planted_value_is_anywhere_but_in_unmasked_answers(
     written = {"pages": pages()}
     assert server.stop() == 0
     written |= {"log": server.messages + server.output.decode(), "traces": str(collected.spans)}
+    written["audit log"] = audit.text
     assert collected.spans
+    assert audit.text.count('"event":"end"')
     for name, text in written.items():
         for marker in (SECRET, KEY, IDENT):
             assert marker not in text.lower(), (name, marker, _around(text, marker))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engagement import v1
 from engagement_server.access.principals import ALL_ACCOUNTS, ANY_END, Accounts
-from engagement_server.stats.seen import as_seen
+from engagement_server.access.seen import as_seen
 
 IDS = st.text("ab-_Z9", min_size=1, max_size=4)
 PATTERNS = st.lists(IDS | st.text("ab-_Z9", max_size=3).map(lambda text: text + ANY_END), max_size=6)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from engagement import limits, v1
 from engagement.rules import Violation
+from engagement_server.access.seen import as_seen
 from engagement_server.api.paging import MAX_PAGE_SIZE
 from engagement_server.clock import ceil_ms, now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
 from engagement_server.messages import MAX_DAMAGE_CHARACTERS, hold_message
-from engagement_server.stats.seen import as_seen
 from engagement_server.streams.subscription import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.streams.upload_answers import MAX_UNACKED_CHUNKS
 from engagement_server.validation import require_valid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engagement_server.stats.seen import as_seen
+from engagement_server.access.seen import as_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
