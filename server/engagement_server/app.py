@@ -31,7 +31,7 @@ from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.telemetry.setup import report_of_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from engagement import v1
     from engagement_server.access.audit_config import AuditConfig
@@ -114,8 +114,7 @@ def serve(  # noqa: PLR0913  # all but one are named at the call
     """
     prepare_process(lines)
     asks_identity = access.is_on
-    for warning in require_protected_listeners(config, http, asks_identity=asks_identity):
-        _log.warning("%s", warning)
+    warnings = require_protected_listeners(config, http, asks_identity=asks_identity)
     uvloop.run(
         _serve(
             config,
@@ -125,6 +124,7 @@ def serve(  # noqa: PLR0913  # all but one are named at the call
             audit=audit,
             http=http,
             lines=lines,
+            warnings=warnings,
             report=report,
         )
     )
@@ -139,6 +139,7 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     audit: AuditConfig,
     http: HttpConfig | None,
     lines: LogLineConfig,
+    warnings: Iterable[str],
     report: Report,
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
@@ -182,6 +183,8 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         server = starting.result()
         readiness.begin(server.checks)
         stats.begin(lambda: server.stats)
+        for warning in warnings:  # here, where no error is to be the only line
+            _log.warning("%s", warning)
         report(_addresses(server, port))
         manager.note_ready(server.address)
         failing = asyncio.create_task(server.fail())

@@ -27,7 +27,7 @@ _ACCOUNTS = ("north", "south", "west")
 _STEP_SECONDS = 0.25
 _FOLLOWERS = (*((account, pause) for account in _ACCOUNTS for pause in (0.0, 0.05)), ("north", 3600.0))
 _CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
-_ENVIRONMENT = {"ENGAGEMENT_HTTP": "", "ENGAGEMENT_MAX_MEMORY": "512M"}
+_ENVIRONMENT = {"ENGAGEMENT_HTTP": "127.0.0.1:0", "ENGAGEMENT_MAX_MEMORY": "512M"}
 _PICTURES = (
     ("light", "light", 1180, 1200, 1),
     ("dark", "dark", 1180, 880, 1),

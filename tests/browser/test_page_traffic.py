@@ -59,7 +59,7 @@ async def make_calls(address: str) -> None:
 def test_a_bad_producer_is_on_the_page_with_rule_and_field_and_a_hostile_one_is_text(
     browser: Chrome, tmp_path: Path
 ) -> None:
-    with ServerProcess(tmp_path / "data", environment={"ENGAGEMENT_HTTP": ""}).start() as server:
+    with ServerProcess(tmp_path / "data", environment={"ENGAGEMENT_HTTP": "127.0.0.1:0"}).start() as server:
         use_scheme(browser, "dark")
         page = Page(browser, f"http://{server.http_address}/")
         page.load()

@@ -36,7 +36,11 @@ def callers(tmp_path: Path) -> KnownCallers:
 
 @pytest.fixture
 def server(tmp_path: Path, callers: KnownCallers) -> Iterator[ServerProcess]:
-    environment = {"ENGAGEMENT_WORKERS": str(_WORKERS), "ENGAGEMENT_HTTP": "", "PYTHONWARNINGS": "error"}
+    environment = {
+        "ENGAGEMENT_WORKERS": str(_WORKERS),
+        "ENGAGEMENT_HTTP": "127.0.0.1:0",
+        "PYTHONWARNINGS": "error",
+    }
     with ServerProcess(
         tmp_path / "data", environment=environment, options=callers.options
     ).start() as process:

@@ -39,7 +39,7 @@ from tests.support.store_file import damage_root, open_store
 from tests.support.tls_files import TlsFiles
 from tests.support.waiting import eventually
 
-_ON = {"ENGAGEMENT_HTTP": ""}
+_ON = {"ENGAGEMENT_HTTP": "127.0.0.1:0"}
 _LONG_AGO = timedelta(days=400)
 _DISK_BYTES = 72 << 20
 _RARE_SNAPSHOTS = ("--snapshot-hours", "8000", "--log-days", "2000")

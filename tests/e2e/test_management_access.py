@@ -34,7 +34,7 @@ class Asking:
             principal("producer", accounts=["*"], scopes=["ingest"]),
         )
         self.server = ServerProcess(
-            folder / "data", environment={"ENGAGEMENT_HTTP": ""}, options=callers.options
+            folder / "data", environment={"ENGAGEMENT_HTTP": "127.0.0.1:0"}, options=callers.options
         )
 
     def status(self, path: str, token: str | None = None) -> int:

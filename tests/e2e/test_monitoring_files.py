@@ -43,7 +43,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, files: TlsFiles) -> Iterator
         yield ending.enter_context(
             ServerProcess(
                 folder / "data",
-                environment={"ENGAGEMENT_HTTP": ""},
+                environment={"ENGAGEMENT_HTTP": "127.0.0.1:0"},
                 options=("--log", log.url, "--log-replicas", "1", *files.options),
             ).start()
         )

@@ -74,7 +74,7 @@ def server(
         *("--log-level", "debug", "--log-format", log_format, "--workers", workers),
         *("--trace-endpoint", collected.url, "--trace-sampling", "1"),
     )
-    environment = {"ENGAGEMENT_HTTP": ""}
+    environment = {"ENGAGEMENT_HTTP": "127.0.0.1:0"}
     with ServerProcess(tmp_path / "data", environment=environment, options=options).start() as process:
         yield process
 

@@ -42,7 +42,7 @@ def metrics(server: ServerProcess) -> dict[Sample, float]:
 async def measured(folder: Path, *, workers: int, log: str = "") -> tuple[Mapping[Sample, float], ...]:
     """What a server shows before and after the same calls."""
     options = ("--log", log, "--log-replicas", "1") if log else ()
-    environment = {"ENGAGEMENT_HTTP": "", "ENGAGEMENT_WORKERS": str(workers)}
+    environment = {"ENGAGEMENT_HTTP": "127.0.0.1:0", "ENGAGEMENT_WORKERS": str(workers)}
     async with AsyncExitStack() as stack:
         server = stack.enter_context(
             ServerProcess(folder / f"{workers}{log[:4]}", environment=environment, options=options).start()
@@ -92,7 +92,7 @@ async def test_all_kinds_of_servers_show_the_same_series_with_the_same_sums(tmp_
 
 
 async def test_a_worker_that_is_killed_under_load_loses_what_it_had_yet_to_send(tmp_path: Path) -> None:
-    environment = {"ENGAGEMENT_HTTP": "", "ENGAGEMENT_WORKERS": "2"}
+    environment = {"ENGAGEMENT_HTTP": "127.0.0.1:0", "ENGAGEMENT_WORKERS": "2"}
     async with AsyncExitStack() as stack:
         server = stack.enter_context(ServerProcess(tmp_path / "data", environment=environment).start())
         (victim, here), (_, there) = (await Workers(server).connect_to_each(stack)).items()

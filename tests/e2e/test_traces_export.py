@@ -28,7 +28,7 @@ TRACED = (("traceparent", f"00-{TRACE}-{CALLER}-01"), ("tracestate", "vendor=7")
 NOT_TRACED = (("traceparent", f"00-{'a' * 32}-{CALLER}-00"),)
 INGEST = "engagement.v1.IngestService"
 SECRET = "a value of a person"
-_HTTP = {"ENGAGEMENT_HTTP": ""}
+_HTTP = {"ENGAGEMENT_HTTP": "127.0.0.1:0"}
 
 
 @pytest.fixture

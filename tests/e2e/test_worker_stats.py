@@ -29,7 +29,11 @@ _WORKERS = 2
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    environment = {"ENGAGEMENT_WORKERS": str(_WORKERS), "ENGAGEMENT_HTTP": "", "PYTHONWARNINGS": "error"}
+    environment = {
+        "ENGAGEMENT_WORKERS": str(_WORKERS),
+        "ENGAGEMENT_HTTP": "127.0.0.1:0",
+        "PYTHONWARNINGS": "error",
+    }
     with ServerProcess(tmp_path / "data", environment=environment).start() as process:
         yield process
 
@@ -118,7 +122,7 @@ async def test_the_streams_of_a_worker_that_is_killed_vanish_and_its_counts_stay
 
 
 async def test_a_server_of_one_process_gives_the_same_over_http(tmp_path: Path) -> None:
-    environment = {"ENGAGEMENT_WORKERS": "1", "ENGAGEMENT_HTTP": ""}
+    environment = {"ENGAGEMENT_WORKERS": "1", "ENGAGEMENT_HTTP": "127.0.0.1:0"}
     with ServerProcess(tmp_path / "data", environment=environment).start() as server:
         async with connect(server.address) as connection:
             await connection.record(customer_event())

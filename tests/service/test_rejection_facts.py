@@ -65,9 +65,12 @@ async def test_a_rejected_event_of_an_upload_has_them_when_it_is_rejected(
     await upload.send(chunk(1, *WRONG.values()), finish(1))
     (ack,) = [each.ack for each in await upload.receive_rest() if each.HasField("ack")]
     expected = [await facts_of_call(prepared, event) for event in WRONG.values()]
-    assert [dict(each.result.error.metadata) for each in ack.results] == expected
+    told = [dict(each.result.error.metadata) for each in ack.results]
+    for facts in (told, expected):
+        del facts[3]["field"]  # which of many keys comes first is different in each message
+    assert told == expected
     assert expected[2]["allowed"] == '"gold", "silver"'
     read = await prepared.GetUpload(v1.GetUploadRequest(account_id="acme", upload_id="upload"))
     later = [dict(each.result.error.metadata) for each in read.rejections]
-    expected[3]["field"] = later[3]["field"]  # keys of maps are not kept
+    del later[3]["field"]
     assert later == expected
