@@ -9,7 +9,7 @@ README_OF_PYTHON := 'tests/e2e/test_client_readmes.py::test_a_stranger_gets_what
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure bench-compare fuzz audit sbom tour demo clean
+.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure bench-compare bench-access fuzz audit sbom tour demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-compare: $(VENV)/.dev  ## Compare what the server takes with what it took 
 	$(BIN)/python -m benchmarks.compare $(BASE)
 
 # Not among the dependencies of the project: it has wheels for Linux and a few versions of Python only.
+bench-access: $(VENV)/.dev  ## Measure what TLS, grants and quotas cost
+	$(BIN)/python -m benchmarks.access
+
 fuzz: $(VENV)/.dev  ## Fuzz everything that reads bytes of strangers (RUNS=100000 of each)
 	$(PIP) --editable '.[fuzz]'
 	@for target in $$($(BIN)/python -m tests.fuzz.targets); do \

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import grpc
 import uvloop
@@ -24,6 +24,7 @@ from benchmarks.events import EventSource
 from benchmarks.processes import engagement_server
 from benchmarks.report import number, table
 from benchmarks.settings import add_output_options, announce
+from benchmarks.turns import Pair, run_in_turns
 from benchmarks.usage import database_bytes
 from benchmarks.workloads import Contestant, Workload, make_workloads
 
@@ -32,19 +33,7 @@ _ROUNDS: Final = 5
 _DISK: Final = "disk"
 
 
-class _Pair(NamedTuple):
-    """What the same work took both versions."""
-
-    base: float
-    now: float
-
-    @property
-    def ratio(self) -> float:
-        """Below 1 if this tree takes less."""
-        return self.now / self.base
-
-
-_Pairs: TypeAlias = dict[str, list[_Pair]]
+_Pairs: TypeAlias = dict[str, list[Pair]]
 """By name of the work, what it took in each round."""
 
 
@@ -106,7 +95,7 @@ async def _compare(base: Path, folder: Path, rounds: int) -> _Pairs:
             )
             # Only a stopped server has all of its write-ahead log in the database.
             sent = sum(work.sent for work in works)
-            pairs[f"{_DISK}, {kind} event"].append(_Pair(*(database_bytes(store) / sent for store in stores)))
+            pairs[f"{_DISK}, {kind} event"].append(Pair(*(database_bytes(store) / sent for store in stores)))
             for store in stores:
                 shutil.rmtree(store)
     return pairs
@@ -131,26 +120,10 @@ async def _measure(
         ):
             contestants = (Contestant(first, first_channel), Contestant(second, second_channel))
             for work in works:
-                pair = await _run_in_turns(contestants, work, base_first=base_first)
+                turns = await run_in_turns(contestants, work, base_first=base_first)
                 base_first = not base_first
-                if pair is not None:
-                    pairs[work.name].append(pair)
-
-
-async def _run_in_turns(
-    contestants: tuple[Contestant, Contestant], work: Workload, *, base_first: bool
-) -> _Pair | None:
-    """Microseconds that a unit of the work takes both; None if one of them lacks the call."""
-    before = [each.cpu_seconds for each in contestants]
-    for turn, piece in enumerate(work.pieces):
-        for contestant in contestants if (turn % 2 == 0) == base_first else contestants[::-1]:
-            if not await contestant.run(piece):
-                return None
-    after = [each.cpu_seconds for each in contestants]
-    base_us, now_us = (
-        (end - start) / work.units * 1_000_000 for start, end in zip(before, after, strict=True)
-    )
-    return _Pair(base_us, now_us)
+                if turns is not None:
+                    pairs[work.name].append(turns.cpu)
 
 
 def _render(rounds: _Pairs) -> Iterator[str]:

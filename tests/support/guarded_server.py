@@ -65,7 +65,7 @@ def _code(reason: str) -> grpc.StatusCode:
 def _status(reason: str) -> status_pb2.Status:
     detail = any_pb2.Any()
     detail.Pack(
-        error_details_pb2.ErrorInfo(reason=reason, domain="engagement.v1", metadata={"scope": "read"})
+        error_details_pb2.ErrorInfo(reason=reason, domain="engagement.v1", metadata={"scopes": "read"})
     )
     return status_pb2.Status(code=_code(reason).value[0], message="as the test says", details=[detail])
 

@@ -184,7 +184,7 @@ def test_a_time_in_milliseconds_is_read_as_other_tools_write_it(tmp_path: Path, 
         (
             "personal_info.other_contacts,source",
             '"[{""mail"":""x""}]",x',
-            "other_contacts[0].mail: is not a member",
+            "other_contacts[0].mail: is none of email, phone",
         ),
         ("customer_info.role,source", "x", "has 1 cells, but the header has 2"),
         ("customer_info.role,", "x,y", "has 2 cells, but the header has 1"),

@@ -57,7 +57,7 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "TOKEN_INVALID": ("UNAUTHENTICATED", {}),
     "TOKEN_EXPIRED": ("UNAUTHENTICATED", {}),
     "ACCOUNT_FORBIDDEN": ("PERMISSION_DENIED", {"accountId": "acme"}),
-    "SCOPE_MISSING": ("PERMISSION_DENIED", {"scope": "ingest"}),
+    "SCOPE_MISSING": ("PERMISSION_DENIED", {"scopes": "ingest"}),
     "QUOTA_EXCEEDED": ("RESOURCE_EXHAUSTED", {"limit": "1000", "unit": "events/s"}),
     "OVERLOADED": ("UNAVAILABLE", {}),
     "DRAINING": ("UNAVAILABLE", {}),

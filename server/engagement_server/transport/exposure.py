@@ -65,7 +65,7 @@ def _refusal(listener: Exposed, *, lacks_tls: bool, lacks_auth: bool) -> str:
         remedies.append(f"--tls-cert and --tls-key, or {NO_TLS} if a proxy in front encrypts")
     if lacks_auth:
         lacks.append("asks nobody who they are")
-        remedies.append(f"{NO_AUTH} if only a proxy that asks can reach it")
+        remedies.append(f"--grants and --tokens, or {NO_AUTH} if only a proxy that asks can reach it")
     return (
         f"{listener.option} {listener.address} can be reached from other machines, and this server"
         f" {' and '.join(lacks)}: give {', and '.join(remedies)}; or listen on 127.0.0.1"

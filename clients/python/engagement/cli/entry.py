@@ -16,6 +16,8 @@ _FAILED = 2
 def main() -> int:
     """Runs the command line with the process's arguments and returns its exit status."""
     interrupts.obey()
+    # Before anything loads gRPC, which else writes lines of its own to standard error beside our errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     _open_closed()
     _prepare_output()
     try:

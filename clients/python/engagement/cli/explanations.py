@@ -70,8 +70,8 @@ def _explain_denial(error: EngagementError, *, access: Access) -> str:
         case "ACCOUNT_FORBIDDEN":
             return f"Choose an account of {who} with --account, or another token with --token-file."
         case "SCOPE_MISSING":
-            scope = error.metadata.get("scope", "")
-            return f"Ask whoever runs the server for the scope {scope}, or use another token."
+            scopes = " or ".join(error.metadata.get("scopes", "").split(", "))
+            return f"Ask whoever runs the server for the scope {scopes}, or use another token."
         case _:
             return f"Ask whoever runs the server what {who} may do."
 

@@ -98,9 +98,7 @@ def _parse(text: str) -> Any:
         raise EventSyntaxError("not JSON", rule="json.syntax") from None
 
 
-_NOT_A_MEMBER: Final = (
-    "is not a member of an event; --format liveperson reads attribute sets in objects of other tools"
-)
+_OTHER_TOOLS: Final = "--format liveperson reads attribute sets in objects of other tools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class _Shape:
         for name, content in value.items():
             member = self.members.get(name)
             if member is None:
-                raise EventSyntaxError(_NOT_A_MEMBER, rule="json.unknown_field", field=name)
+                raise EventSyntaxError(self._not_a_member(), rule="json.unknown_field", field=name)
             if content is None:
                 continue
             if member.name in arguments:
@@ -138,6 +136,11 @@ class _Shape:
         if len(self.alternatives & arguments.keys()) > 1:
             raise EventSyntaxError(f"has more than one of {', '.join(sorted(self.alternatives))}")
         return arguments
+
+    def _not_a_member(self) -> str:
+        """What there is instead, by the names of JSON, each of which comes behind its other one."""
+        known = {member.name: name for name, member in self.members.items()}
+        return f"is none of {', '.join(known.values())}; {_OTHER_TOOLS}"
 
 
 def _shape_of(descriptor: Descriptor) -> _Shape:

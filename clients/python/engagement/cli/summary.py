@@ -20,7 +20,7 @@ _MAX_PLAIN_LINES: Final = 10
 """Up to so many inputs have a line each, even if there is nothing to tell."""
 _SHOWN_KINDS: Final = 3
 """Reasons of rejected events that are shown; the report has all."""
-_MAX_MESSAGE_CHARACTERS: Final = 200
+_MAX_MESSAGE_CHARACTERS: Final = 300
 
 
 @dataclass(slots=True)
