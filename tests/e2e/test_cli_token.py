@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from engagement_server.access.secrets import find_secret, token_id_of
 from engagement_server.access.token_file import TokenFile
-from tests.support.cli_process import Cli
+from tests.support.cli_process import Cli, event_line
+from tests.support.known_callers import KnownCallers, principal
 from tests.support.server_process import ServerProcess
+from tests.support.tls_files import TlsFiles
 
 
 @pytest.fixture
@@ -111,3 +114,23 @@ def test_whoami_says_that_nobody_is_asked(server_process: ServerProcess, tmp_pat
     assert "accounts\tall\n" in shown
     assert "scopes\tingest, read, read.pii, erase, entities, operate, admin\n" in shown
     assert cli.run("whoami", "--json").json()["principal"] == ""
+
+
+def test_a_command_that_is_told_to_go_on_with_reaches_the_server_as_well(tmp_path: Path) -> None:
+    callers, files = KnownCallers(tmp_path / "access"), TlsFiles(tmp_path / "tls")
+    callers.publish()
+    callers.grant(principal("crm", scopes=["ingest", "read", "read.pii"]))
+    (tmp_path / "token").write_text(callers.token("crm"))
+    (tmp_path / "ca.pem").write_bytes(files.authority.cert_pem.bytes())
+    options = (*callers.options, *files.options)
+    with ServerProcess(tmp_path / "data", options=options).start() as server:
+        cli = Cli(tmp_path, server="127.0.0.1:1")
+        cli.write("events.ndjson", event_line("first"))
+        reaching = ("--server", f"https://{server.address}", "--ca", "ca.pem", "--token-file", "token")
+        assert cli.run("upload", "events.ndjson", *reaching).status == 0
+        exported = cli.run("export", "out.ndjson", *reaching)
+        assert exported.status == 0
+        command = shlex.split(exported.stderr.splitlines()[-1])
+        assert command[:2] == ["engagement", "tail"]
+        followed = cli.run(*command[1:], "--accepted-until", "2024-01-01")
+    assert (followed.status, followed.stdout) == (0, ""), followed.stderr

@@ -47,6 +47,14 @@ class Access:
             return None
         return tls_credentials(ca=self.ca, certificate=self.cert, key=self.key)
 
+    def arguments(self, server: str) -> list[str]:
+        """The options with which another command reaches a server like this; nobody repeats a token."""
+        arguments = ["--server", f"https://{server}" if self.is_tls else server]
+        files = {"--ca": self.ca, "--cert": self.cert, "--key": self.key, "--token-file": self.token_file}
+        for option, file in files.items():
+            arguments += [] if file is None else [option, str(file)]
+        return [*arguments, "--allow-plaintext-token"] if self.allows_plaintext_token else arguments
+
     def stamp(self) -> object:
         """Changes whenever the files of TLS do. Raises OSError."""
         return [_stamp(file) for file in (self.ca, self.cert, self.key) if file is not None]

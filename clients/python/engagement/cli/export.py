@@ -15,7 +15,7 @@ from google.protobuf import json_format
 
 from engagement import v1
 from engagement.cli.connection import connect
-from engagement.cli.connection_options import account_option, server_option
+from engagement.cli.connection_options import account_option, current_access, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.export_format import ExportFormat
@@ -182,7 +182,8 @@ class _Order:
         return shlex.join(["engagement", "tail", *arguments, f"--after={after}"])
 
     def _arguments(self) -> list[str]:
-        return ["--account", self.account, "--server", self.server, *to_arguments(self.wanted)]
+        reaching = current_access().arguments(self.server)
+        return ["--account", self.account, *reaching, *to_arguments(self.wanted)]
 
 
 @contextmanager

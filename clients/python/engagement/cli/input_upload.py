@@ -13,6 +13,7 @@ from typing import Final
 from engagement import v1
 from engagement.cli.blank_ids import BlankIds
 from engagement.cli.connection import Connection
+from engagement.cli.connection_options import current_access
 from engagement.cli.delivery import Delivery
 from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.input_events import Format, InputEvents, in_batches
@@ -49,7 +50,8 @@ class UploadOrder:
 
     def command(self, *, upload_id: str = "") -> str:
         """The command that repeats this order; for a single input, under this id."""
-        arguments = [*self.inputs.arguments, "--account", self.account, "--server", self.server]
+        reaching = current_access().arguments(self.server)
+        arguments = [*self.inputs.arguments, "--account", self.account, *reaching]
         if self.input_format is not Format.AUTO:
             arguments += ["--format", self.input_format.value]
         if self.source is not None:

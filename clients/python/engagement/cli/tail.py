@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import Connection, connect
-from engagement.cli.connection_options import account_option, server_option
+from engagement.cli.connection_options import account_option, current_access, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.ending import batches_until
 from engagement.cli.event_filter import live_filter_options, to_arguments
@@ -97,7 +97,8 @@ def tail(  # noqa: PLR0913 - one for each option
         raise click.UsageError("Give one of --from-start, --after and --accepted-since.")
     left_out = LeftOut(is_allowed=skip_damaged)
     outage = OutageReport()
-    command = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
+    reaching = current_access().arguments(server)
+    command = ["engagement", "tail", "--account", account, *reaching, *to_arguments(wanted)]
     command += ["--skip-damaged"] if skip_damaged else []
     command += ["--accepted-until", accepted_until.ToJsonString()] if accepted_until is not None else []
     command += ["--json"] if as_json else []
