@@ -112,6 +112,9 @@ async def upload(
     finish = v1.UploadEventsRequest.Finish(last_sequence=len(chunks))
     await call.write(v1.UploadEventsRequest(finish=finish).SerializeToString())
     finished = (await anext(answers)).finished
+    await call.done_writing()
+    async for _ in answers:  # to the end of the stream, so that nothing of it is left
+        pass
     return Upload(elapsed_seconds, finished.upload.tally)
 
 
